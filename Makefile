@@ -1,0 +1,18 @@
+# Build, test and run hatchet.  `make help` lists the targets.
+MODULES := base crypto json model io db net engine store pb svc api app
+include mk/flags.mk
+include mk/gen.mk
+include mk/build.mk
+-include mk/deps.mk
+-include mk/test.mk
+-include mk/lint.mk
+-include mk/bench.mk
+
+.DEFAULT_GOAL := all
+.PHONY: all dev help clean
+all: build/hatchet	## release binary build/hatchet
+dev: build/dbg/hatchet	## debug binary build/dbg/hatchet
+clean:	## remove build/
+	rm -rf build
+help:	## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## ?(.*)/  \1\t\2/' | expand -t18

@@ -1,0 +1,201 @@
+/* The deterministic core: who runs what, when.  Events in, effects out.
+ *
+ * Pure: reads only its arguments and its own memory.  No clock, randomness, I/O, SQL or logging.  Same inputs, same outputs.
+ * It holds no payloads and no names: only numbers (data-model 1).  Its memory is a cache of `live`, `queue_item` and the
+ * dictionaries; dropped and rebuilt by RESTORE events after a takeover.
+ *
+ * The shell (svc) feeds the events of a loop turn to engine_step(), puts the storing effects into the pending flush in order,
+ * and runs the releasing effects (PUSH, CANCEL_PUSH, ANSWER, and everything derived from END) when the flush that was pending
+ * at that step has committed.  Memory moves ahead of the commit; a flush whose fate is unknown is settled by flush number, so
+ * memory is never wrong unless ownership is lost, and then it is dropped whole.
+ *
+ * Inside a flush rows are applied by kind (data-model 3: ends, retries, inserts, loads, assigns/starts).  FX_SEAL tells the
+ * shell that the next effect must not share a flush with an earlier one of the pending flush (e.g. an END of a task whose
+ * INSERT is still pending): it closes the pending flush and opens the next.  The shell calls engine_flush_sealed() whenever
+ * it closes a pending flush for whatever reason. */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/vec.h"
+#include "model/model.h"
+
+#define ENG_SLOT_TYPES 8	/* per worker */
+#define ENG_STEP_SLOTS 4	/* slot types one step asks for */
+
+struct eng_slot {
+	int32_t type_no;	/* dictionary number of the slot type's name; 1 = "default", 2 = "durable" */
+	int32_t units;
+};
+
+enum ev_kind {
+	/* dictionaries */
+	EV_STEP,		/* step known or changed; before any task of it */
+	EV_WORKER,		/* worker registered (or restored at start: .restored, silent since now) */
+	EV_WORKER_ACTIONS,	/* never changes today; reserved */
+	/* workers */
+	EV_STREAM_UP,		/* a Listen stream of this worker opened: session grows with every stream */
+	EV_STREAM_DOWN,		/* that session's stream ended */
+	EV_BEAT,		/* any sign of life */
+	EV_PAUSE,		/* .on */
+	EV_WORKER_END,		/* Unsubscribe: gets nothing more; what it runs stays until 30 s silent */
+	EV_STALL,		/* .on: stream buffer full / drained: no new assignments meanwhile */
+	/* tasks */
+	EV_NEW,			/* a trigger's task */
+	EV_STARTED, EV_COMPLETED, EV_FAILED,	/* report of the worker; attempt < 0: current */
+	EV_CANCEL,		/* by task id; a task in the tail is passed with .tail set (keys read from the database) */
+	EV_RELEASE_SLOT, EV_REFRESH,
+	EV_PUSH_FAILED,		/* START could not be written (stream gone): as lost for that attempt */
+	EV_PUSH_TOO_LARGE,	/* assembled action over the limit: FAILED, final */
+	EV_REFUSED,		/* the database refused this task's INSERT for its data: forget it */
+	/* recovery and the tail */
+	EV_RESTORE,		/* a row of live */
+	EV_TAIL,		/* (action, rank) has a tail; earliest due */
+	EV_LOADED,		/* a row moved from queue_item into live by FX_LOAD */
+	EV_LOAD_DONE,		/* that load is complete: n rows of .limit */
+	EV_EXPIRED,		/* a tail row found due by FX_SCAN */
+	EV_SCAN_DONE,		/* scan complete: next earliest due, 0 none */
+};
+
+struct ev_step {
+	int32_t step_no, tenant_no, action_no;
+	int32_t retries;
+	int32_t backoff_milli;		/* factor * 1000, 0: none */
+	int32_t backoff_max_s;
+	int64_t schedule_ms, exec_ms;	/* defaults, a task may carry its own */
+	struct eng_slot slots[ENG_STEP_SLOTS];	/* units 0 ends the list */
+};
+struct ev_worker {
+	int32_t worker_no, tenant_no;
+	struct eng_slot slots[ENG_SLOT_TYPES];
+	const int32_t *actions;		/* borrowed for the call */
+	uint32_t n_actions;
+	bool paused, restored;
+};
+struct ev_new {
+	int64_t id;
+	int32_t tenant_no, step_no;
+	int8_t rank;			/* 1..3 */
+	int64_t schedule_ms, exec_ms;
+};
+struct ev_restore {			/* times are wall_us, INT64_MIN: null */
+	int64_t id;
+	int32_t tenant_no, step_no, worker_no;
+	int8_t state, rank;
+	int16_t attempt, app_retries, internal_retries;
+	int64_t queued_at, assigned_at, started_at, due_at;
+	int64_t schedule_ms, exec_ms;
+	bool released;
+};
+struct ev {
+	enum ev_kind kind;
+	void *ref;			/* EV_NEW and task reports and requests: comes back in exactly one FX_ANSWER; NULL: no answer wanted */
+	int64_t id;			/* task */
+	int32_t attempt;
+	int32_t worker_no;
+	int32_t tenant_no;		/* of the asker: a task of another tenant is NOT_FOUND */
+	int64_t session;
+	bool on;			/* PAUSE, STALL */
+	bool no_retry;			/* FAILED */
+	int64_t ms;			/* REFRESH increment */
+	void *payload;			/* COMPLETED output / FAILED error: opaque, handed through to the FX_END or FX_RETRY, else to the ANSWER's .payload for release */
+	/* LOAD, TAIL, SCAN */
+	int32_t action_no;
+	int8_t rank;
+	uint32_t n, limit;
+	int64_t due_at;			/* wall_us */
+	bool tail;			/* CANCEL, EXPIRED: .restore describes the queue_item row */
+	union {
+		struct ev_step step;
+		struct ev_worker worker;
+		struct ev_new new;
+		struct ev_restore restore;
+	};
+};
+
+enum fx_kind {
+	/* storing: go into the pending flush */
+	FX_INSERT,	/* task + live(assigned | queued) or task + queue_item, by .place */
+	FX_ASSIGN,	/* live -> assigned */
+	FX_START,	/* live -> started; .index counts starts since the last seal */
+	FX_END,		/* attempt row, terminal; delete live or queue_item (.in_tail); .start_index >= 0: that START of this flush is void */
+	FX_RETRY,	/* attempt row, not final; live: attempt+1, rank 0, state .state (queued or backoff), due */
+	FX_REQUEUE,	/* backoff over: live backoff -> queued, queued_at, due_at */
+	FX_TOUCH,	/* live.due_at (refresh) and/or live flags (slot released) */
+	FX_LOAD,	/* window load of (tenant, action, rank), up to .limit; answered by LOADED..., LOAD_DONE */
+	FX_NOTE,	/* timeline */
+	FX_SEAL,
+	/* not stored */
+	FX_SCAN,	/* read queue_item of (tenant, action, rank) with due_at <= .due_at, up to .limit; answered by EXPIRED..., SCAN_DONE */
+	/* releasing: after the commit */
+	FX_PUSH,	/* START to the worker, once per (task, attempt) */
+	FX_CANCEL_PUSH,	/* CANCEL_STEP_RUN with .attempt to .worker_no, if its stream is open */
+	FX_ANSWER,	/* .ref: .code and .text; code OK may carry .due_at (REFRESH) */
+};
+enum fx_place { PLACE_ASSIGNED, PLACE_QUEUED, PLACE_TAIL };
+
+struct fx {
+	enum fx_kind kind;
+	enum fx_place place;		/* INSERT */
+	int64_t id;
+	int32_t tenant_no, action_no, step_no, worker_no;	/* worker_no 0: none */
+	int8_t rank;			/* LOAD, SCAN, INSERT, RETRY; END of a tail row: its rank */
+	int8_t state;			/* RETRY: enum live_state */
+	int8_t status;			/* END, RETRY: enum attempt_status */
+	int16_t attempt;		/* the attempt that ends, starts, is pushed; RETRY: the one that ended */
+	int16_t app_retries, internal_retries;	/* after the change */
+	int64_t queued_at, assigned_at, started_at, finished_at, due_at;	/* wall_us, INT64_MIN null */
+	int32_t index, start_index;
+	uint32_t limit;
+	bool in_tail, released;
+	uint8_t note;			/* enum note_kind */
+	enum err_code code;		/* ANSWER */
+	const char *text;		/* ANSWER error, END/RETRY engine-made error text (static or on the fx list's arena): when payload is NULL */
+	void *ref, *payload;
+};
+struct fx_list {
+	VEC(struct fx) v;
+	struct arena *arena;		/* texts; reset by the shell after it consumed the list */
+};
+
+struct eng_conf {
+	uint32_t heads_max;		/* waiting tasks in memory over all queues; 200,000 */
+	uint32_t head_low, load_max;	/* load when a head has fewer than 1,000; rows per load 1,000 */
+	int32_t internal_retries_max;	/* 10 */
+	int64_t worker_silent_us;	/* 30 s */
+	int64_t confirm_us;		/* 5 s after the stream is back */
+	uint32_t scan_max;		/* rows per expiry scan, 500 */
+};
+extern const struct eng_conf eng_conf_default;
+
+struct engine;
+struct engine *engine_new(const struct eng_conf *conf) MUST_USE;
+void engine_free(struct engine *e);
+/* Next id for a tenant: time = max(last id time, now.wall); never repeats.  engine_id_floor: highest committed id at takeover. */
+int64_t engine_next_id(struct engine *e, struct now now, int32_t tenant_no);
+void engine_id_floor(struct engine *e, int64_t id);
+/* Consumes @evs in order, then fires due deadlines, then assigns. Effects in the order they must happen. */
+void engine_step(struct engine *e, struct now now, const struct ev *evs, size_t n, struct fx_list *out);
+void engine_flush_sealed(struct engine *e);
+int64_t engine_next_deadline_us(const struct engine *e);	/* mono; INT64_MAX: none */
+void engine_check(const struct engine *e);			/* asserts every invariant; slow */
+
+/* Views for the API and metrics; valid until the next step. */
+struct eng_task_view {
+	int64_t id;
+	int32_t tenant_no, step_no, action_no, worker_no;
+	int8_t state, rank;
+	int16_t attempt;
+	int64_t queued_at, assigned_at, started_at, due_at;
+};
+bool engine_task(const struct engine *e, int64_t id, struct eng_task_view *ret);
+struct eng_worker_view {
+	int64_t last_seen_mono_us;
+	bool stream_open, paused, ended;
+	uint32_t n_running;
+	struct eng_slot limit[ENG_SLOT_TYPES], used[ENG_SLOT_TYPES];
+};
+bool engine_worker(const struct engine *e, int32_t worker_no, struct eng_worker_view *ret);
+struct eng_stats { uint64_t queued, running, backoff, workers, tails; };
+struct eng_stats engine_stats(const struct engine *e);
+#endif

@@ -1,0 +1,78 @@
+/* The rows of one flush: one transaction of the owner (data-model 3), built column by column for unnest.
+ *
+ * Order inside the transaction, whatever the order of the calls: fence, ends, retries, tasks + live + queue_item, loads,
+ * assign/start/requeue/touch, notes.  Strings are copied.  A flush can be sent again unchanged. */
+#ifndef STORE_FLUSH_H
+#define STORE_FLUSH_H
+#include "db/db.h"
+#include "model/model.h"
+
+struct flush;
+struct flush *flush_new(void) MUST_USE;
+void flush_free(struct flush *f);
+void flush_reset(struct flush *f);
+size_t flush_rows(const struct flush *f);	/* rows of all kinds; 0: nothing to send */
+size_t flush_bytes(const struct flush *f);
+
+struct flush_task {	/* hatchet.task */
+	int32_t tenant_no;
+	int64_t id, run_id;
+	int32_t workflow_no, version_no, step_no, action_no;
+	int16_t priority;
+	int32_t flags;
+	int32_t worker_no;		/* 0: null */
+	int64_t parent_id;		/* task that spawned it; 0: null */
+	int32_t child_index;		/* -1: null */
+	struct str child_key;		/* p NULL: null */
+	int64_t schedule_ms, exec_ms;
+	struct str input;		/* bytea as received; p NULL: null */
+	struct str metadata;		/* JSON object text; p NULL: null */
+};
+void flush_task(struct flush *f, const struct flush_task *t);
+
+struct flush_live {	/* hatchet.live, by full row */
+	int32_t tenant_no;
+	int64_t id;
+	int16_t state, attempt, app_retries, internal_retries, rank;
+	int32_t action_no, step_no, worker_no;
+	int64_t queued_at, assigned_at, started_at, due_at;	/* wall_us, INT64_MIN: null */
+};
+void flush_live(struct flush *f, const struct flush_live *l);
+void flush_tail(struct flush *f, const struct flush_live *l);	/* hatchet.queue_item */
+
+struct flush_end {	/* hatchet.attempt, and the live or queue_item row goes or changes */
+	int32_t tenant_no;
+	int64_t id;
+	int16_t attempt, status;
+	int32_t worker_no, workflow_no;	/* workflow_no for the per-minute counter; */
+	int64_t queued_at, assigned_at, started_at, finished_at;
+	struct str output, error;	/* p NULL: null */
+	bool in_tail;			/* delete from queue_item(tenant_no, action_no, rank, id) instead of live */
+	int32_t action_no;
+	int16_t rank;
+};
+void flush_end(struct flush *f, const struct flush_end *e);
+/* not final: the attempt row, and live becomes @next (attempt+1, rank 0, queued or backoff) */
+void flush_retry(struct flush *f, const struct flush_end *e, const struct flush_live *next);
+
+void flush_assign(struct flush *f, int32_t tenant_no, int64_t id, int32_t worker_no, int64_t assigned_at, int64_t due_at);
+uint32_t flush_start(struct flush *f, int32_t tenant_no, int64_t id, int64_t started_at);	/* index for flush_void_start */
+void flush_void_start(struct flush *f, uint32_t index);
+void flush_requeue(struct flush *f, int32_t tenant_no, int64_t id, int64_t queued_at, int64_t due_at);	/* backoff over: state queued */
+void flush_touch(struct flush *f, int32_t tenant_no, int64_t id, int64_t due_at, bool released);	/* due_at INT64_MIN: keep */
+void flush_note(struct flush *f, int32_t tenant_no, int64_t task_id, int16_t attempt, int64_t at, int kind, struct str body);
+void flush_load(struct flush *f, int32_t tenant_no, int32_t action_no, int16_t rank, uint32_t limit);
+
+/* After the commit: rows moved by the i-th load, in id order. */
+struct loaded_row {
+	int64_t id;
+	int32_t tenant_no, action_no, step_no;
+	int16_t rank, attempt, app_retries, internal_retries;
+	int64_t queued_at, due_at, schedule_ms, exec_ms;
+};
+size_t flush_loads(const struct flush *f);
+size_t flush_loaded(const struct flush *f, size_t load, struct arena *a, struct loaded_row **ret);
+
+/* Used by owner.c: the queries of this flush, in order, added to @tx. */
+void flush_add_to(struct flush *f, struct arena *a, struct db_tx *tx, int32_t engine_id, int64_t epoch, int64_t flush_no);
+#endif

@@ -1,0 +1,104 @@
+/* What the API shows: runs, tasks, timeline, logs, events; read from the one truth on lane DB_READ. */
+#ifndef STORE_READ_H
+#define STORE_READ_H
+#include "db/db.h"
+#include "model/model.h"
+
+struct attempt_view {
+	int16_t attempt, status;	/* enum attempt_status */
+	int32_t worker_no;
+	int64_t queued_at, assigned_at, started_at, finished_at;	/* wall_us; INT64_MIN null */
+	struct str output, error;	/* p NULL: null or not asked for */
+};
+struct task_view {
+	int64_t id, run_id, parent_id;
+	int32_t tenant_no, workflow_no, version_no, step_no, action_no;
+	int16_t priority;
+	struct str input, metadata;	/* p NULL: null; input only with READ_PAYLOADS */
+	int live_state;			/* -1: no live row */
+	bool in_tail;
+	int16_t live_attempt;
+	int32_t live_worker_no;
+	int64_t live_queued_at, live_assigned_at, live_started_at, live_due_at;
+	int16_t rank;			/* live or tail */
+	int16_t app_retries, internal_retries;
+	struct attempt_view *attempts;	/* ascending */
+	uint32_t n_attempts;
+	enum run_status status;		/* by run_status_of */
+};
+enum { READ_PAYLOADS = 1, READ_ALL_ATTEMPTS = 2 };	/* without ALL: only the highest attempt row */
+/* The tasks among @ids that exist for @tenant_no (0: any, internal use), in any order; one statement; n <= 1000. */
+struct read_tasks {
+	struct task_view *tasks;
+	uint32_t n;
+};
+void read_tasks(struct db *db, struct arena *a, int32_t tenant_no, const int64_t *ids, uint32_t n, unsigned flags,
+		struct read_tasks *ret, struct op *op);
+
+struct run_filter {
+	int32_t tenant_no;
+	int64_t since_us, until_us;	/* creation; until INT64_MAX */
+	unsigned status_mask;		/* 1 << RUN_QUEUED ...; 0: all */
+	const int32_t *workflow_nos; uint32_t n_workflows;	/* 0: all */
+	int32_t worker_no;		/* 0: any */
+	const struct str *meta_pairs; uint32_t n_meta;		/* "key:value" */
+	bool meta_and;
+	int64_t parent_id;		/* 0: any */
+	uint32_t offset, limit;		/* limit 1..1000, offset <= 10000 */
+	unsigned flags;
+};
+/* Newest first. */
+void read_runs(struct db *db, struct arena *a, const struct run_filter *f, struct read_tasks *ret, struct op *op);
+struct status_counts { int64_t n[5]; };	/* by enum run_status */
+void read_counts(struct db *db, struct arena *a, const struct run_filter *f, struct status_counts *ret, struct op *op);
+
+struct note_view { int64_t at; int16_t attempt; int kind; struct str body; };
+struct read_notes { struct note_view *p; uint32_t n; };
+void read_notes(struct db *db, struct arena *a, int32_t tenant_no, int64_t task_id, struct read_notes *ret, struct op *op);
+
+struct log_row { int32_t tenant_no; int64_t task_id; int16_t attempt; int64_t at; struct str level, body, metadata; };
+/* Writes batch by themselves: what arrives while one insert is in flight goes into the next. */
+struct log_writer;
+struct log_writer *log_writer_new(struct db *db) MUST_USE;
+void log_writer_put(struct log_writer *w, const struct log_row *row, struct op *op);	/* copies; op after the commit */
+void log_writer_free(struct log_writer *w);
+struct log_filter {
+	int32_t tenant_no; int64_t task_id; int64_t since_us, until_us; struct str search;
+	const struct str *levels; uint32_t n_levels; int attempt;	/* -1: any */
+	bool descending; uint32_t limit;
+};
+struct read_logs { struct log_row *p; uint32_t n; };
+void read_logs(struct db *db, struct arena *a, const struct log_filter *f, struct read_logs *ret, struct op *op);
+
+struct event_row { int32_t tenant_no; int64_t id; struct str key, scope, payload, metadata; };
+struct event_writer;
+struct event_writer *event_writer_new(struct db *db) MUST_USE;
+void event_writer_put(struct event_writer *w, const struct event_row *rows, uint32_t n, struct op *op);	/* copies; all or nothing */
+void event_writer_free(struct event_writer *w);
+struct event_filter {
+	int32_t tenant_no; int64_t since_us, until_us; const struct str *keys; uint32_t n_keys;
+	const int64_t *ids; uint32_t n_ids; const struct str *scopes; uint32_t n_scopes;
+	const struct str *meta_pairs; uint32_t n_meta; uint32_t offset, limit;
+};
+struct read_events { struct event_row *p; uint32_t n; };
+void read_events(struct db *db, struct arena *a, const struct event_filter *f, struct read_events *ret, struct op *op);
+
+/* Recovery: rows of live of the owned shards, and what tails exist. */
+struct live_row {
+	int64_t id; int32_t tenant_no, step_no, worker_no; int16_t state, rank, attempt, app_retries, internal_retries;
+	int64_t queued_at, assigned_at, started_at, due_at, schedule_ms, exec_ms; bool released;
+};
+struct read_live { struct live_row *p; uint32_t n; };
+void read_live(struct db *db, struct arena *a, struct read_live *ret, struct op *op);
+struct tail_row { int32_t tenant_no, action_no; int16_t rank; int64_t due_at; };
+struct read_tails { struct tail_row *p; uint32_t n; };
+void read_tails(struct db *db, struct arena *a, struct read_tails *ret, struct op *op);	/* loose index scan, earliest due each */
+void read_max_id(struct db *db, struct arena *a, int64_t *ret, struct op *op);	/* over task and event; 0: none */
+/* Tail rows due by @due_at: ascending due, up to @limit; *ret_next_due the earliest later one, INT64_MIN none. */
+void read_tail_due(struct db *db, struct arena *a, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t due_at, uint32_t limit,
+		   struct read_live *ret, int64_t *ret_next_due, struct op *op);
+/* What a push needs: input and metadata of tasks not in the input cache. */
+struct input_row { int64_t id; struct str input, metadata; int32_t priority; int64_t parent_id; int32_t child_index; struct str child_key; };
+struct read_inputs { struct input_row *p; uint32_t n; };
+void read_inputs(struct db *db, struct arena *a, const int64_t *ids, const int32_t *tenant_nos, uint32_t n, struct read_inputs *ret, struct op *op);
+#endif

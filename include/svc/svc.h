@@ -1,0 +1,82 @@
+/* The shell round the engine: the turn, the flush, worker streams, subscriptions.
+ *
+ * A call that changes anything takes an op that fires after the commit that made it durable.  Calls made while this process
+ * is not the active engine fail with UNAVAILABLE naming the active one.  Ids are the int8 of model/id.h. */
+#ifndef SVC_SVC_H
+#define SVC_SVC_H
+#include "base/strb.h"
+#include "engine/engine.h"
+#include "net/req.h"
+#include "store/catalog.h"
+#include "store/read.h"
+
+struct svc;
+struct svc_conf {
+	struct loop *loop;
+	const char *database_url;
+	const char *address;		/* host:port for clients, told by a standby */
+	uint32_t msg_bytes_max;		/* 4 MiB */
+	uint64_t input_cache_bytes_max;	/* 64 MiB */
+	uint32_t subscriptions_max;	/* per stream, 100,000 */
+	void (*on_ready)(void *arg);	/* each time this process becomes active and loaded */
+	void *arg;
+};
+struct svc *svc_new(const struct svc_conf *conf) MUST_USE;	/* connects in the background from loop_run on */
+bool svc_is_ready(const struct svc *s, struct err *why);	/* false: @why says what is missing (UNAVAILABLE) */
+/* No new work; every stream ends UNAVAILABLE; all in flight committed; shards released; then @op. */
+void svc_stop(struct svc *s, struct op *op);
+void svc_free(struct svc *s);
+
+struct loop *svc_loop(const struct svc *s);
+struct db *svc_db(const struct svc *s);
+struct catalog *svc_catalog(const struct svc *s);
+uint32_t svc_msg_bytes_max(const struct svc *s);
+
+/* Runs.  @items live until @op; ids are set before it fires OK.  All or none. */
+struct svc_trigger_item {
+	struct cat_version *version;	/* one task, not a DAG */
+	struct str input;		/* checked JSON or empty */
+	struct str metadata;		/* checked JSON object or p NULL */
+	int16_t priority;		/* 1..3; 0: the version's default */
+	int64_t parent_id;		/* spawning task; 0 none */
+	int32_t child_index;		/* -1 none */
+	struct str child_key;
+	int64_t id;			/* out: task id = run id */
+};
+void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *items, uint32_t n, struct op *op);
+
+enum svc_report_kind { SVC_STARTED, SVC_COMPLETED, SVC_FAILED, SVC_CANCELLED };
+/* @attempt -1: the present one.  Late and repeated reports are OK and change nothing; a task that does not exist: INVALID.
+ * COMPLETED: @payload is checked by the caller (bad output is reported as FAILED). Payload copied. */
+void svc_report(struct svc *s, int32_t tenant_no, int64_t id, int32_t attempt, enum svc_report_kind kind, struct str payload, bool no_retry,
+		struct op *op);
+/* Ids that are final, unknown or another tenant's are no-ops.  @ids live until @op. */
+void svc_cancel(struct svc *s, int32_t tenant_no, const int64_t *ids, uint32_t n, struct op *op);
+void svc_release_slot(struct svc *s, int32_t tenant_no, int64_t id, struct op *op);	/* NOT_FOUND if not assigned */
+void svc_refresh_timeout(struct svc *s, int32_t tenant_no, int64_t id, int64_t ms, int64_t *ret_timeout_at_us, struct op *op);
+
+/* Definitions */
+void svc_put_workflow(struct svc *s, const struct cat_put *p, struct cat_version **ret, bool *ret_is_new, struct op *op);
+
+/* Workers */
+void svc_register(struct svc *s, const struct cat_worker_new *n, struct cat_worker **ret, struct op *op);
+struct step *svc_listen(struct svc *s, struct req *r, struct cat_worker *w, bool beats) MUST_USE;	/* beats: Listen v1, the open stream is the heartbeat */
+bool svc_heartbeat(struct svc *s, struct cat_worker *w, struct err *err) MUST_USE;	/* recorded always; PRECONDITION: had a stream, has none */
+void svc_unsubscribe(struct svc *s, struct cat_worker *w, struct op *op);
+void svc_pause_worker(struct svc *s, struct cat_worker *w, bool paused, struct op *op);
+bool svc_worker_view(const struct svc *s, int32_t worker_no, struct eng_worker_view *ret, int64_t *ret_last_seen_wall_us);
+
+/* Subscriptions */
+struct step *svc_subscribe_runs(struct svc *s, struct req *r, int32_t tenant_no) MUST_USE;	/* SubscribeToWorkflowRuns */
+struct step *svc_subscribe_events(struct svc *s, struct req *r, int32_t tenant_no, int64_t run_id) MUST_USE;
+
+/* Logs and events */
+void svc_put_log(struct svc *s, const struct log_row *row, struct op *op);
+void svc_push_events(struct svc *s, int32_t tenant_no, struct event_row *rows, uint32_t n, struct op *op);	/* sets rows[].id */
+
+/* Present state, from memory */
+bool svc_task(const struct svc *s, int64_t id, struct eng_task_view *ret);
+void svc_metrics(const struct svc *s, struct strb *out);	/* Prometheus text, names of semantics-platform 5.5 */
+struct svc_figures { struct eng_stats eng; uint64_t flushes, flush_rows, created, succeeded, failed, cancelled, retried; };
+struct svc_figures svc_figures(const struct svc *s);
+#endif
