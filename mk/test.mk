@@ -1,5 +1,7 @@
 # Unit tests and fuzzers.  `make unit` runs all of tests/unit, `make unit T=heap` one program of it.
 T ?=
+# made by pattern rules, yet never to be deleted as leftovers
+.SECONDARY: $(GEN_PB_C) $(GEN_PB_C:%.c=%.h)
 UNIT_SRCS := $(if $(T),$(wildcard tests/unit/test_$(T).c),$(wildcard tests/unit/test_*.c))
 TESTLIB_SRCS := $(wildcard tests/lib/*.c)
 

@@ -8,6 +8,7 @@ struct arena *arena_new(size_t limit_bytes) MUST_USE;	/* limit passed: the proce
 void arena_free(struct arena *a);			/* runs arena_own callbacks in reverse order; NULL is fine */
 void arena_reset(struct arena *a);			/* like free + new, keeps the first block */
 size_t arena_used(const struct arena *a);
+size_t arena_left(const struct arena *a);		/* what may still be asked for, less rounding to 16 */
 void *arena_alloc(struct arena *a, size_t bytes) MUST_USE;	/* 16-byte aligned, not zeroed */
 void *arena_zalloc(struct arena *a, size_t bytes) MUST_USE;	/* zeroed */
 struct str arena_dup(struct arena *a, struct str s);		/* copy, NUL follows the end */

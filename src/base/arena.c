@@ -90,6 +90,11 @@ size_t arena_used(const struct arena *a)
 	return a->used;
 }
 
+size_t arena_left(const struct arena *a)
+{
+	return a->limit - a->used;
+}
+
 void *arena_alloc(struct arena *a, size_t bytes)
 {
 	if (bytes > a->limit || a->limit - bytes < a->used) {
