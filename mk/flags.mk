@@ -7,7 +7,7 @@ ALWAYS := -Werror=return-type -Werror=unused-result -Werror=implicit-function-de
 	-Werror=incompatible-pointer-types -Werror=int-conversion -Werror=format-security
 HARD := -fstack-protector-strong -fno-strict-aliasing -fno-delete-null-pointer-checks -fPIE
 DEPS_CACHE ?= $(HOME)/.cache/hatchet/deps
-CPPFLAGS := -D_GNU_SOURCE -Iinclude -Ibuild/gen -isystem $(DEPS_CACHE)/include -isystem /usr/include/postgresql
+CPPFLAGS := -D_GNU_SOURCE -Iinclude -isystem build/gen -isystem $(DEPS_CACHE)/include -isystem /usr/include/postgresql
 CSTD := -std=gnu17
 LIBS = -lpq -lnghttp2 -lprotobuf-c -lev -ljansson -lz $(DEPS_CACHE)/lib/libmbedcrypto.a -lm -lpthread
 CFLAGS_rel := -O2 -g $(HARD) -D_FORTIFY_SOURCE=2

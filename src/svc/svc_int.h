@@ -1,0 +1,191 @@
+/* What the files of svc share.  See svc.c for the story of a turn. */
+#ifndef SVC_SVC_INT_H
+#define SVC_SVC_INT_H
+#include "base/list.h"
+#include "base/map.h"
+#include "base/vec.h"
+#include "store/owner.h"
+#include "svc/svc.h"
+
+/* One call from outside that waits for the engine's answer: the `ref` of its events.
+ * Payloads are borrowed from the caller until its op fires. */
+enum call_kind { CALL_TRIGGER, CALL_REPORT, CALL_CANCEL, CALL_SLOT, CALL_REFRESH };
+struct call {
+	enum call_kind kind;
+	struct op *op;
+	uint32_t left;			/* answers still to come */
+	struct err err;			/* first failure; code OK: none */
+	struct str payload;		/* REPORT */
+	int32_t tenant_no;
+	int64_t id;			/* REPORT, SLOT, REFRESH */
+	int32_t attempt;
+	int64_t *ret_time;		/* REFRESH */
+	struct call *next_free;
+};
+
+/* A flush being filled or waiting: the effects of one or more turns, in order.  Rows are built when it is sent, so that a
+ * flush refused for its data can be halved. */
+struct pend {
+	struct list node;
+	VEC(struct fx) fx;
+	struct arena *texts;		/* engine-made texts the effects point to */
+	size_t n_storing;
+	bool halved;			/* part of a refused flush: start indexes mean nothing here */
+};
+
+/* Input and metadata of a task that has yet to be pushed. */
+struct input {
+	int64_t id;
+	uint32_t n_input, n_meta;	/* n_meta UINT32_MAX: no metadata */
+	int16_t priority;
+	int32_t child_index;
+	int64_t parent_id;
+	uint32_t n_child_key;
+	char bytes[];			/* input, metadata, child key */
+};
+
+struct push {				/* START waiting for its input or for room in the stream */
+	struct list node;
+	int32_t worker_no;
+	struct fx fx;
+};
+
+struct svc_worker {
+	int32_t worker_no, tenant_no;
+	struct cat_worker *cat;
+	struct listener *listener;	/* newest stream, NULL: none */
+	bool had_stream;
+	struct list pushes;		/* of struct push: stream is full */
+	int64_t full_since_us;
+};
+
+struct listener {			/* one open Listen stream */
+	struct svc *s;
+	struct svc_worker *w;
+	struct stream *st;
+	int64_t session;
+	bool beats;
+	struct list node;
+};
+
+struct svc {
+	struct svc_conf conf;
+	struct loop *loop;
+	struct db *db;
+	struct owner *owner;
+	struct catalog *catalog;
+	struct engine *engine;
+	bool loaded, stopping, is_flushing;
+	struct err not_ready;
+	struct op *stop_op;
+
+	/* turn */
+	VEC(struct ev) evs;
+	VEC(void *) turn_memory;	/* what events of this turn borrow; freed after the step */
+	struct fx_list fxs;
+	struct timer *deadline;
+	struct timer *shed_timer;
+	bool shed;			/* database refuses writes: new work is turned away */
+	struct list pends;		/* of struct pend: sealed ones, oldest first; the last one fills */
+	struct pend *inflight;
+	struct flush *flush;
+	struct op flush_op;
+	int64_t flush_started_us, commit_mean_us;
+	size_t fx_waiting;		/* over all pends */
+	struct call *free_calls;
+
+	/* payloads and pushes */
+	struct imap inputs;		/* id -> struct input */
+	uint64_t input_bytes;
+	struct list need_input;		/* of struct push */
+	struct op input_op;
+	struct arena *input_arena;
+	struct read_inputs input_rows;
+	struct list fetching;		/* of struct push */
+	bool is_fetching;
+	const struct engine *fetch_engine;	/* who asked; another one now: its pushes are void */
+
+	/* workers */
+	struct imap workers;		/* worker_no -> struct svc_worker */
+	struct list listeners;
+	int64_t next_session;
+	struct timer *beat_timer;	/* for Listen v1, whose open stream is the heartbeat */
+
+	/* subscriptions */
+	struct imap run_subs;		/* run id -> struct sub list */
+	struct list run_streams, event_streams;
+	struct list lookups;		/* streams with ids to look up */
+	struct imap event_subs;
+
+	struct log_writer *logs;
+	struct event_writer *events;
+	struct maint *maint;
+
+	/* loading */
+	struct arena *load_arena;
+	struct op load_op;
+	int load_stage;
+	struct timer *load_timer;
+	int64_t load_max_id;
+	struct read_live load_live;
+	struct read_tails load_tails;
+
+	struct svc_figures figures;
+};
+
+extern struct op svc_noop;	/* for calls nobody waits for */
+
+/* svc_turn.c */
+struct ev *svc_event(struct svc *s, enum ev_kind kind);	/* appended to this turn's events, zeroed; valid until the next call */
+void svc_turn_init(struct svc *s);
+void svc_turn_fini(struct svc *s);
+void svc_drop_engine(struct svc *s, const char *why);	/* ownership lost or stop: every waiting call fails UNAVAILABLE */
+bool svc_accepts(struct svc *s, struct err *err);	/* new work may come in */
+struct call *call_new(struct svc *s, enum call_kind kind, struct op *op);
+void call_end(struct svc *s, struct call *c, const struct err *err);	/* one answer; the last one fires the op */
+
+/* svc_task.c */
+void svc_fail_later(struct svc *s, struct op *op, const struct err *err);	/* err NULL: done; in a later step */
+void svc_task_answer(struct svc *s, const struct fx *fx);
+
+/* svc_input.c */
+void input_put(struct svc *s, const struct svc_trigger_item *it, bool must);	/* !must: only while there is room */
+void input_drop(struct svc *s, int64_t id);
+void input_clear(struct svc *s);
+
+/* svc_worker.c */
+void svc_worker_init(struct svc *s);
+void svc_worker_fini(struct svc *s);
+void svc_push(struct svc *s, const struct fx *fx);
+void svc_push_with(struct svc *s, struct push *p, const struct input *in);	/* input is there; frees @p */
+void svc_push_cancel(struct svc *s, const struct fx *fx);
+void svc_worker_clear(struct svc *s);
+struct svc_worker *svc_worker_get(struct svc *s, struct cat_worker *w);
+void svc_worker_event(struct svc *s, struct cat_worker *w, bool restored);
+void svc_step_event(struct svc *s, const struct cat_step *step);
+
+/* svc_subs.c, svc_watch.c */
+void subs_on_end(struct svc *s, const struct fx *fx, struct str payload);
+void subs_turn(struct svc *s);		/* look up what was asked in this turn */
+void subs_clear(struct svc *s);
+void watch_on_end(struct svc *s, const struct fx *fx, struct str payload);
+void watch_on_commit(struct svc *s, const struct fx *fx);
+void watch_clear(struct svc *s);
+
+/* svc_load.c */
+void svc_load(struct svc *s);
+
+/* svc_encode.c: messages to clients */
+struct buf *encode_start(struct svc *s, const struct fx *fx, const struct input *in);
+struct buf *encode_cancel(struct svc *s, const struct fx *fx);
+struct run_result {
+	int64_t id;
+	int32_t step_no;
+	int32_t tenant_no;
+	enum run_status status;
+	struct str output, error;
+};
+struct buf *encode_run_finished(struct svc *s, const struct run_result *r);
+enum watch_event { WATCH_TASK_STARTED, WATCH_TASK_ENDED, WATCH_RUN_ENDED };
+struct buf *encode_watch(struct svc *s, enum watch_event what, const struct run_result *r, int32_t attempt);
+#endif
