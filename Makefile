@@ -3,10 +3,7 @@ MODULES := base crypto json model io db net engine store pb svc api app
 include mk/flags.mk
 include mk/gen.mk
 include mk/build.mk
--include mk/deps.mk
--include mk/test.mk
--include mk/lint.mk
--include mk/bench.mk
+include $(filter-out mk/flags.mk mk/gen.mk mk/build.mk,$(wildcard mk/*.mk))
 
 .DEFAULT_GOAL := all
 .PHONY: all dev help clean
