@@ -30,3 +30,38 @@ unit: $(UNIT_SRCS:%.c=build/dbg/%)	## unit tests (T=name: one program)
 	@tests/lib/run-tap.sh $^
 asan-unit: $(UNIT_SRCS:%.c=build/asan/%)	## unit tests under the address and undefined-behaviour sanitizers
 	@tests/lib/run-tap.sh $^
+
+# Fuzzers: tests/fuzz/fuzz_X.c with seeds in tests/fuzz/corpus/X.  `make fuzz T=json MIN=5` runs one, without T each
+# in turn; what it finds on the way stays in build/fuzz/corpus-X.
+MIN ?= 1
+FUZZ_CC ?= clang
+FUZZ_ALL := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ := $(if $(T),$(filter $(T),$(FUZZ_ALL)),$(FUZZ_ALL))
+CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+	-fno-strict-aliasing -DHATCHET_FAULTS -DHATCHET_SLOW_CHECKS
+LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
+build/fuzz/%: CC := $(FUZZ_CC)
+$(eval $(call MODE,fuzz))
+build/fuzz/lib.a $(patsubst %.c,build/fuzz/%.o,$(wildcard src/crypto/*.c)): | $(MBEDCRYPTO)
+build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/lib.a
+	$(CC) $(CFLAGS_fuzz) $(LDFLAGS_fuzz) -o $@ $^ $(LIBS)
+build/asan/fuzz_%: build/asan/tests/fuzz/fuzz_%.o build/asan/tests/fuzz/replay.o build/asan/lib.a
+	$(CC) $(CFLAGS_asan) $(LDFLAGS_asan) -o $@ $^ $(LIBS)
+.PRECIOUS: build/fuzz/tests/fuzz/fuzz_%.o build/asan/tests/fuzz/fuzz_%.o build/asan/fuzz_% build/fuzz/fuzz_%
+
+.PHONY: fuzz fuzz-replay
+fuzz: $(FUZZ:%=build/fuzz/fuzz_%)	## fuzz for MIN minutes each (T=json: one of them); needs clang
+	@for x in $(FUZZ); do \
+		mkdir -p build/fuzz/corpus-$$x tests/fuzz/corpus/$$x && \
+		echo "fuzz $$x, $(MIN) min" && \
+		build/fuzz/fuzz_$$x -max_total_time=$$(($(MIN) * 60)) -timeout=10 -rss_limit_mb=1500 -print_final_stats=1 \
+			-artifact_prefix=build/fuzz/crash-$$x- build/fuzz/corpus-$$x tests/fuzz/corpus/$$x \
+			>build/fuzz/$$x.log 2>&1 || { tail -n 40 build/fuzz/$$x.log; exit 1; }; \
+		grep -E 'number_of_executed|new_units' build/fuzz/$$x.log; \
+	done
+fuzz-replay: $(FUZZ:%=build/asan/fuzz_%)	## feed every fuzz corpus to its program, under the sanitizers
+	@for x in $(FUZZ); do \
+		build/asan/fuzz_$$x tests/fuzz/corpus/$$x >build/asan/replay-$$x.log 2>&1 || \
+			{ echo "fuzz_$$x failed:"; tail -n 40 build/asan/replay-$$x.log; exit 1; }; \
+		echo "fuzz_$$x: $$(grep -c '^tests/' build/asan/replay-$$x.log) inputs"; \
+	done
