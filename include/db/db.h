@@ -54,6 +54,8 @@ struct str db_rows_text(const struct db_rows *rows, unsigned row, unsigned col);
 
 /* Queries.  Built on an arena; parameters bound in order; bytes are borrowed until the query is done. */
 struct db_query *db_query_new(struct arena *a, int sql_id) MUST_USE;
+/* A command without parameters, not prepared: for what the schema's own functions plan (maintenance), never made in C. */
+struct db_query *db_query_text(struct arena *a, struct str command) MUST_USE;
 void db_bind_null(struct db_query *q);
 void db_bind_bool(struct db_query *q, bool v);
 void db_bind_i16(struct db_query *q, int16_t v);

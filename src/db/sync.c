@@ -1,0 +1,127 @@
+/* The blocking connection of start-up, command line and tests: text results, errors in one clear sentence.
+ * Never used while the loop runs. */
+#include "db_int.h"
+
+#include <poll.h>
+#include <stdlib.h>
+
+struct db_sync {
+	PGconn *pg;
+	PGresult *last;
+};
+#define OPEN_MS_MAX 10000
+
+static void no_notice(void *arg, const char *msg)
+{
+	(void)arg;
+	(void)msg;
+}
+
+/* by hand instead of PQconnectdb: only so can the verbosity, which makes a refusal carry its state, be set in time */
+static bool connect_wait(PGconn *pg)
+{
+	PostgresPollingStatusType st = PGRES_POLLING_WRITING;
+
+	while (st != PGRES_POLLING_OK) {
+		struct pollfd p = {.fd = PQsocket(pg), .events = st == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+
+		if (st == PGRES_POLLING_FAILED || poll(&p, 1, OPEN_MS_MAX) <= 0)
+			return false;
+		st = PQconnectPoll(pg);
+	}
+	return true;
+}
+
+struct db_sync *db_sync_open(const char *url, struct err *err)
+{
+	const char *keys[65], *values[65];
+	struct conninfo ci;
+	struct db_sync *c;
+	PGconn *pg;
+
+	if (!conninfo_make(url, "hatchet", &ci, err))
+		return NULL;
+	for (unsigned i = 0; i < ci.n; i++) {
+		keys[i] = ci.keys[i];
+		values[i] = ci.values[i];
+	}
+	keys[ci.n] = values[ci.n] = NULL;
+	pg = PQconnectStartParams(keys, values, 0);
+	conninfo_fini(&ci);
+	if (!pg || PQstatus(pg) == CONNECTION_BAD) {
+		conninfo_explain(pg ? PQerrorMessage(pg) : "out of memory", NULL, err);
+		PQfinish(pg);
+		return NULL;
+	}
+	PQsetErrorVerbosity(pg, PQERRORS_VERBOSE);
+	PQsetNoticeProcessor(pg, no_notice, NULL);
+	if (!connect_wait(pg)) {
+		conninfo_explain(PQerrorMessage(pg), NULL, err);
+		PQfinish(pg);
+		return NULL;
+	}
+	c = xcalloc(1, sizeof(*c));
+	c->pg = pg;
+	return c;
+}
+
+void db_sync_close(struct db_sync *c)
+{
+	if (!c)
+		return;
+	PQfinish(c->pg);
+	free(c);
+}
+
+int db_sync_version(struct db_sync *c)
+{
+	return PQserverVersion(c->pg);
+}
+
+/* Start-up and command line only, so the server's words may be shown to whoever runs it. */
+static bool refused(struct db_sync *c, const PGresult *res, struct err *err)
+{
+	const char *state = res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
+	const char *text = res ? PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+
+	if (!state || !text)
+		return err_set(err, ERR_UNAVAILABLE, "the connection to the database was lost");
+	return err_set(err, sqlstate_code(state), "the database answered: %s (%s)", text, state);
+}
+
+bool db_sync_exec(struct db_sync *c, const char *sql, struct err *err)
+{
+	PGresult *res = PQexec(c->pg, sql);
+	ExecStatusType st = PQresultStatus(res);
+	bool ok = st == PGRES_COMMAND_OK || st == PGRES_TUPLES_OK;
+
+	if (!ok)
+		refused(c, res, err);
+	PQclear(res);
+	return ok;
+}
+
+static void clear_rows(void *arg)
+{
+	PQclear(((struct db_rows *)arg)->res);
+}
+
+bool db_sync_query(struct db_sync *c, struct arena *a, const char *sql, const char *const *params, unsigned n_params,
+		   const struct db_rows **ret_rows, struct err *err)
+{
+	PGresult *res = PQexecParams(c->pg, sql, (int)n_params, NULL, params, NULL, NULL, 0);
+	ExecStatusType st = PQresultStatus(res);
+	struct db_rows *rows;
+
+	if (st != PGRES_COMMAND_OK && st != PGRES_TUPLES_OK) {
+		refused(c, res, err);
+		PQclear(res);
+		return false;
+	}
+	rows = ARENA_NEW(a, struct db_rows);
+	rows->res = res;
+	arena_own(a, rows, clear_rows);
+	if (ret_rows)
+		*ret_rows = rows;
+	return true;
+}
