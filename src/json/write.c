@@ -102,6 +102,8 @@ void jw_f64(struct jw *w, double v)
 	}
 	before_value(w);
 	strb_put(w->b, t, (size_t)n);
+	if (!memchr(t, '.', (size_t)n) && !memchr(t, 'e', (size_t)n))
+		strb_puts(w->b, STR(".0"));	/* a real stays a real for readers that tell them apart */
 }
 
 void jw_bool(struct jw *w, bool v)
