@@ -2,6 +2,7 @@
 T ?=
 # made by pattern rules, yet never to be deleted as leftovers
 .SECONDARY: $(GEN_PB_C) $(GEN_PB_C:%.c=%.h)
+kept = $(patsubst %.c,build/$(1)/%.o,$(2))
 UNIT_SRCS := $(if $(T),$(wildcard tests/unit/test_$(T).c),$(wildcard tests/unit/test_*.c))
 TESTLIB_SRCS := $(wildcard tests/lib/*.c)
 
@@ -13,7 +14,7 @@ build/gen/tests/%.tab.c: tests/unit/%.c mk/test.mk
 	   echo 'const struct tap_test tap_table[] = {'; \
 	   sed -n 's/^TEST(\([a-z0-9_]*\)).*/	{"\1", test_\1},/p' $<; \
 	   echo '	{NULL, NULL},'; echo '};'; } > $@
-.PRECIOUS: build/gen/tests/%.tab.c
+.SECONDARY: $(UNIT_SRCS:tests/unit/%.c=build/gen/tests/%.tab.c)
 
 define TEST_MODE
 build/$(1)/testlib.a: $$(TESTLIB_SRCS:%.c=build/$(1)/%.o)
@@ -21,7 +22,7 @@ build/$(1)/testlib.a: $$(TESTLIB_SRCS:%.c=build/$(1)/%.o)
 build/$(1)/tests/unit/test_%: build/$(1)/tests/unit/test_%.o build/$(1)/build/gen/tests/test_%.tab.o \
 		build/$(1)/testlib.a build/$(1)/lib.a
 	$$(CC) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ $$(LIBS)
-.PRECIOUS: build/$(1)/tests/unit/test_%.o build/$(1)/build/gen/tests/test_%.tab.o build/$(1)/tests/unit/test_%
+.SECONDARY: $$(call kept,$(1),$$(UNIT_SRCS)) $$(UNIT_SRCS:tests/unit/%.c=build/$(1)/build/gen/tests/%.tab.o)
 endef
 $(foreach m,dbg asan,$(eval $(call TEST_MODE,$(m))))
 
@@ -47,7 +48,7 @@ build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/lib.a
 	$(CC) $(CFLAGS_fuzz) $(LDFLAGS_fuzz) -o $@ $^ $(LIBS)
 build/asan/fuzz_%: build/asan/tests/fuzz/fuzz_%.o build/asan/tests/fuzz/replay.o build/asan/lib.a
 	$(CC) $(CFLAGS_asan) $(LDFLAGS_asan) -o $@ $^ $(LIBS)
-.PRECIOUS: build/fuzz/tests/fuzz/fuzz_%.o build/asan/tests/fuzz/fuzz_%.o build/asan/fuzz_% build/fuzz/fuzz_%
+.SECONDARY: $(call kept,fuzz,$(wildcard tests/fuzz/*.c)) $(call kept,asan,$(wildcard tests/fuzz/*.c))
 
 .PHONY: fuzz fuzz-replay
 fuzz: $(FUZZ:%=build/fuzz/fuzz_%)	## fuzz for MIN minutes each (T=json: one of them); needs clang

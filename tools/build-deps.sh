@@ -44,7 +44,8 @@ apt_setup() {
 	mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial"
 	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 	[ -f $keyring ] || die "$keyring is missing (package debian-archive-keyring)"
-	echo "deb-src [signed-by=$keyring] $(mirror) $suite main" >"$work/sources.list"
+	from=$(mirror)
+	echo "deb-src [signed-by=$keyring] $from $suite main" >"$work/sources.list"
 	cat >"$work/apt.conf" <<-EOF
 	Dir::Etc::SourceList "$work/sources.list";
 	Dir::Etc::SourceParts "/dev/null";
@@ -67,7 +68,7 @@ fetch() {
 	else
 		apt_setup "$suite"
 		versions=$(APT_CONFIG="$work/apt.conf" apt-cache madison "$src" | awk -F'|' '{ gsub(/ /, "", $2); print $2 }' |
-			grep "^$series[.]" | sort -urV)
+			grep "^${series}[.]" | sort -urV)
 		version=
 		for v in $want $versions; do
 			[ "$v" != - ] || continue
@@ -78,7 +79,7 @@ fetch() {
 			say "$src $v is not served"
 		done
 		[ -n "$version" ] || die "no version of $src $series is served"
-		tarball=$(ls "$work/${src}_"*orig.tar.* | grep -v '\.asc$' | head -n 1)
+		tarball=$(find "$work" -maxdepth 1 -name "${src}_*.orig.tar.*" ! -name '*.asc' | head -n 1)
 	fi
 	got=$(sha256sum "$tarball" | cut -c1-64)
 	if [ "${version%-*}" = "${want%-*}" ]; then
