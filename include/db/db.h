@@ -49,6 +49,8 @@ bool db_sync_exec(struct db_sync *c, const char *sql, struct err *err) MUST_USE;
 bool db_sync_query(struct db_sync *c, struct arena *a, const char *sql, const char *const *params, unsigned n_params,
 		   const struct db_rows **ret_rows, struct err *err) MUST_USE;
 int db_sync_version(struct db_sync *c);	/* 150020 */
+/* Whether a pooler gives each transaction another server connection (found with a second connection, if there is a pooler). */
+bool db_sync_is_pooled(struct db_sync *c, bool *ret, struct err *err) MUST_USE;
 void db_sync_close(struct db_sync *c);
 struct str db_rows_text(const struct db_rows *rows, unsigned row, unsigned col);
 

@@ -146,11 +146,11 @@ void pgconn_send(struct pgconn *c, struct unit *u)
 		}
 	}
 	vec_push(&c->expects, ((struct expect){EXPECT_SYNC, 0, NULL}));
+	u->is_sent = true;
 	if (!PQpipelineSync(c->pg)) {
 		lost(c, PQerrorMessage(c->pg));
 		return;
 	}
-	u->is_sent = true;
 	flush(c);
 }
 

@@ -7,7 +7,7 @@
 
 struct db_sync {
 	PGconn *pg;
-	PGresult *last;
+	char *url;
 };
 #define OPEN_MS_MAX 10000
 
@@ -62,6 +62,7 @@ struct db_sync *db_sync_open(const char *url, struct err *err)
 	}
 	c = xcalloc(1, sizeof(*c));
 	c->pg = pg;
+	c->url = xstrndup(str_c(url));
 	return c;
 }
 
@@ -70,6 +71,8 @@ void db_sync_close(struct db_sync *c)
 	if (!c)
 		return;
 	PQfinish(c->pg);
+	explicit_bzero(c->url, strlen(c->url));
+	free(c->url);
 	free(c);
 }
 
@@ -123,5 +126,37 @@ bool db_sync_query(struct db_sync *c, struct arena *a, const char *sql, const ch
 	arena_own(a, rows, clear_rows);
 	if (ret_rows)
 		*ret_rows = rows;
+	return true;
+}
+
+static int backend_pid(struct db_sync *c)
+{
+	PGresult *res = PQexec(c->pg, sql_stmts[SQL_BACKEND_PID].text);
+	int pid = PQresultStatus(res) == PGRES_TUPLES_OK ? (int)strtol(PQgetvalue(res, 0, 0), NULL, 10) : 0;
+
+	PQclear(res);
+	return pid;
+}
+
+/* A server's own answer to the start carries its process number; a pooler makes one up.  If there is one: a second client
+ * that begins a transaction takes the server connection the first one has just used, unless it belongs to a session. */
+bool db_sync_is_pooled(struct db_sync *c, bool *ret, struct err *err)
+{
+	int pid = backend_pid(c), second_pid;
+	struct db_sync *other;
+
+	if (!pid)
+		return err_set(err, ERR_UNAVAILABLE, "the connection to the database was lost");
+	*ret = false;
+	if (pid == PQbackendPID(c->pg))
+		return true;
+	other = db_sync_open(c->url, err);
+	if (!other)
+		return false;
+	if (db_sync_exec(other, "begin", err)) {
+		second_pid = backend_pid(other);
+		*ret = second_pid == pid || backend_pid(c) != pid;
+	}
+	db_sync_close(other);
 	return true;
 }

@@ -26,3 +26,6 @@ select {{SessionDead}}, set_config('statement_timeout', '0', false), set_config(
 
 -- name: SessionListen
 listen hatchet_cfg
+
+-- name: BackendPid
+select pg_backend_pid()

@@ -1,0 +1,112 @@
+-- The fenced statements: only ever sent inside a flush, after Fence.  Rows come as columns, one array a parameter.
+
+-- No row updated: division by zero, and the whole flush rolls back.
+-- name: Fence
+with mine as (
+	update hatchet.engine set flush_no = $3::int8
+	where engine_id = $1::int4 and epoch = $2::int8 and flush_no = $3::int8 - 1 and ended_at is null
+	returning 1)
+select 1 / count(*)::int4 from mine
+
+-- name: AttemptInsert
+insert into hatchet.attempt (tenant_no, task_id, attempt, status, worker_no, queued_at, assigned_at, started_at,
+	finished_at, output, error)
+select t, i, a, s, nullif(w, 0), qa, aa, sa, fa, o, e
+from unnest($1::int4[], $2::int8[], $3::int2[], $4::int2[], $5::int4[], $6::timestamptz[], $7::timestamptz[],
+	$8::timestamptz[], $9::timestamptz[], $10::bytea[], $11::bytea[]) x(t, i, a, s, w, qa, aa, sa, fa, o, e)
+
+-- name: LiveDelete
+delete from hatchet.live l using unnest($1::int4[], $2::int8[]) x(t, i) where l.tenant_no = x.t and l.id = x.i
+
+-- name: QueueItemDelete
+delete from hatchet.queue_item q using unnest($1::int4[], $2::int4[], $3::int2[], $4::int8[]) x(t, a, r, i)
+where q.tenant_no = x.t and q.action_no = x.a and q.rank = x.r and q.id = x.i
+
+-- name: StatMinute
+insert into hatchet.stat_minute as s (tenant_no, minute, workflow_no, status, n, run_us)
+select t, m, w, st, n, us from unnest($1::int4[], $2::timestamptz[], $3::int4[], $4::int2[], $5::int8[], $6::int8[])
+	x(t, m, w, st, n, us)
+on conflict (tenant_no, minute, workflow_no, status)
+do update set n = s.n + excluded.n, run_us = s.run_us + excluded.run_us
+
+-- name: LiveRetry
+update hatchet.live l set state = x.st, attempt = x.a, app_retries = x.ar, internal_retries = x.ir, rank = x.r,
+	worker_no = null, flags = 0, queued_at = x.qa, assigned_at = null, started_at = null, due_at = x.da
+from unnest($1::int4[], $2::int8[], $3::int2[], $4::int2[], $5::int2[], $6::int2[], $7::int2[], $8::timestamptz[],
+	$9::timestamptz[]) x(t, i, st, a, ar, ir, r, qa, da)
+where l.tenant_no = x.t and l.id = x.i
+
+-- name: TaskInsert
+insert into hatchet.task (tenant_no, id, run_id, workflow_no, version_no, step_no, action_no, priority, flags, worker_no,
+	parent_id, child_index, child_key, schedule_ms, exec_ms, input, metadata)
+select t, i, ri, wf, v, s, a, p, f, nullif(w, 0), nullif(pi, 0), nullif(ci, -1), ck, sm, em, inp, meta
+from unnest($1::int4[], $2::int8[], $3::int8[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], $8::int2[], $9::int2[],
+	$10::int4[], $11::int8[], $12::int4[], $13::text[], $14::int8[], $15::int8[], $16::bytea[], $17::jsonb[])
+	x(t, i, ri, wf, v, s, a, p, f, w, pi, ci, ck, sm, em, inp, meta)
+
+-- name: LiveInsert
+insert into hatchet.live (tenant_no, id, shard, state, attempt, app_retries, internal_retries, rank, action_no, step_no,
+	worker_no, queued_at, assigned_at, started_at, due_at)
+select t, i, t & 63, st, a, ar, ir, r, ac, s, nullif(w, 0), qa, aa, sa, da
+from unnest($1::int4[], $2::int8[], $3::int2[], $4::int2[], $5::int2[], $6::int2[], $7::int2[], $8::int4[], $9::int4[],
+	$10::int4[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::timestamptz[])
+	x(t, i, st, a, ar, ir, r, ac, s, w, qa, aa, sa, da)
+
+-- name: QueueItemInsert
+insert into hatchet.queue_item (tenant_no, action_no, rank, id, attempt, app_retries, internal_retries, queued_at, due_at)
+select * from unnest($1::int4[], $2::int4[], $3::int2[], $4::int8[], $5::int2[], $6::int2[], $7::int2[],
+	$8::timestamptz[], $9::timestamptz[])
+
+-- The best of one tail moves into live.  flags carry the flush, so that a reply that got lost can be asked for again.
+-- name: WindowLoad
+with pick as materialized (
+	select id from hatchet.queue_item where tenant_no = $1::int4 and action_no = $2::int4 and rank = $3::int2
+	order by id limit $4::int4 for update skip locked),
+gone as (
+	delete from hatchet.queue_item q using pick
+	where q.tenant_no = $1::int4 and q.action_no = $2::int4 and q.rank = $3::int2 and q.id = pick.id
+	returning q.id, q.attempt, q.app_retries, q.internal_retries, q.queued_at, q.due_at),
+moved as materialized (
+	select g.*, t.step_no, t.schedule_ms, t.exec_ms from gone g cross join lateral (
+		select t.step_no, t.schedule_ms, t.exec_ms from hatchet.task t where t.tenant_no = $1::int4 and t.id = g.id
+		limit 1) t),
+put as (
+	insert into hatchet.live (tenant_no, id, shard, state, attempt, app_retries, internal_retries, rank, action_no,
+		step_no, flags, queued_at, due_at)
+	select $1::int4, id, $1::int4 & 63, 0, attempt, app_retries, internal_retries, $3::int2, $2::int4, step_no,
+		$5::int4, queued_at, due_at
+	from moved)
+select id, $1::int4, $2::int4, step_no, $3::int2, attempt, app_retries, internal_retries, queued_at, due_at, schedule_ms,
+	exec_ms
+from moved order by id
+
+-- Rows that the window loads of one flush moved: same columns as WindowLoad.
+-- name: WindowLoaded
+select l.id, l.tenant_no, l.action_no, l.step_no, l.rank, l.attempt, l.app_retries, l.internal_retries, l.queued_at,
+	l.due_at, t.schedule_ms, t.exec_ms
+from hatchet.live l cross join lateral (
+	select t.schedule_ms, t.exec_ms from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t
+where l.tenant_no = any($1::int4[]) and l.flags & -2 = $2::int4 and l.state = 0 order by l.id
+
+-- name: LiveAssign
+update hatchet.live l set state = 1, worker_no = x.w, assigned_at = x.aa, due_at = x.da
+from unnest($1::int4[], $2::int8[], $3::int4[], $4::timestamptz[], $5::timestamptz[]) x(t, i, w, aa, da)
+where l.tenant_no = x.t and l.id = x.i
+
+-- name: LiveStart
+update hatchet.live l set state = 2, started_at = x.sa
+from unnest($1::int4[], $2::int8[], $3::timestamptz[]) x(t, i, sa) where l.tenant_no = x.t and l.id = x.i
+
+-- name: LiveRequeue
+update hatchet.live l set state = 0, queued_at = x.qa, due_at = x.da
+from unnest($1::int4[], $2::int8[], $3::timestamptz[], $4::timestamptz[]) x(t, i, qa, da)
+where l.tenant_no = x.t and l.id = x.i
+
+-- name: LiveTouch
+update hatchet.live l set due_at = coalesce(x.da, l.due_at), flags = case when x.rel then l.flags | 1 else l.flags end
+from unnest($1::int4[], $2::int8[], $3::timestamptz[], $4::bool[]) x(t, i, da, rel)
+where l.tenant_no = x.t and l.id = x.i
+
+-- name: NoteInsert
+insert into hatchet.note (tenant_no, task_id, attempt, at, kind, body)
+select * from unnest($1::int4[], $2::int8[], $3::int2[], $4::timestamptz[], $5::int2[], $6::text[])
