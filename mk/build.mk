@@ -6,14 +6,14 @@ GEN_SRCS := $(GEN_PB_C) build/gen/sql.c
 define MODE
 build/$(1)/%.o: %.c | $$(GEN)
 	@mkdir -p $$(@D)
-	$$(CC) $$(CSTD) $$(CPPFLAGS) $$(CFLAGS_$(1)) $$(if $$(filter build/gen/%,$$<),-w,$$(WARN) $$(ALWAYS)) -Isrc/$$(word 2,$$(subst /, ,$$<)) -Itests/lib -MMD -MP -c -o $$@ $$<
+	@echo '  CC $$@'; $$(CC) $$(CSTD) $$(CPPFLAGS) $$(CFLAGS_$(1)) $$(if $$(filter build/gen/%,$$<),-w,$$(WARN) $$(ALWAYS)) -Isrc/$$(word 2,$$(subst /, ,$$<)) -Itests/lib -MMD -MP -c -o $$@ $$<
 build/$(1)/embed.o: build/gen/embed.S
 	@mkdir -p $$(@D)
-	$$(CC) -c -o $$@ $$<
+	@$$(CC) -c -o $$@ $$<
 build/$(1)/lib.a: $$(LIB_SRCS:%.c=build/$(1)/%.o) $$(GEN_SRCS:%.c=build/$(1)/%.o) build/$(1)/embed.o
 	@rm -f $$@; ar rcs $$@ $$^
 build/$(1)/hatchet: build/$(1)/src/app/main.o build/$(1)/lib.a
-	$$(CC) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ $$(LIBS)
+	@echo '  LD $$@'; $$(CC) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ $$(LIBS)
 endef
 $(foreach m,rel dbg asan,$(eval $(call MODE,$(m))))
 build/hatchet: build/rel/hatchet

@@ -1,0 +1,126 @@
+/* Memory of the engine, shared by its files.  See eng_step.c for the order of a step. */
+#ifndef ENGINE_ENG_INT_H
+#define ENGINE_ENG_INT_H
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "engine/engine.h"
+
+enum due_kind { DUE_TASK, DUE_CONFIRM, DUE_WORKER, DUE_TAIL };
+struct due {
+	struct heap_item it;
+	enum due_kind kind;
+};
+
+struct step {
+	struct ev_step def;
+};
+
+struct worker;
+struct queue;
+
+struct task {
+	struct due due;			/* schedule, execution or backoff deadline */
+	struct list qnode;		/* waiting: in queue->ranks[rank].waiting */
+	struct list wnode;		/* assigned, started: in worker->running */
+	int64_t id;
+	struct step *step;
+	struct queue *queue;
+	struct worker *worker;
+	int64_t schedule_ms, exec_ms;
+	int64_t queued_at, assigned_at, started_at, due_at;	/* wall_us */
+	int64_t session;		/* of the stream its START was meant for; 0: before a restart */
+	uint32_t gen;			/* flush generation of the last storing effect */
+	int32_t start_index;		/* its FX_START in that generation, -1: none */
+	int16_t attempt, app_retries, internal_retries;
+	int8_t state, rank;
+	uint8_t phase;
+	bool released, confirming;
+	struct task *next_free;
+};
+
+struct rank {
+	struct list waiting;
+	uint32_t n;
+	bool has_tail, loading, tail_grew, scanning;
+	struct due due;			/* earliest deadline in the tail */
+	int64_t due_at;			/* the same, wall */
+	struct queue *queue;
+	VEC(struct ev) cancels;		/* of tail rows, waiting for the load in flight */
+};
+
+struct queue {
+	int32_t tenant_no, action_no;
+	struct rank ranks[4];
+	VEC(struct worker *) workers;
+	size_t next_worker;
+	bool is_dirty;
+	struct list dirty;
+};
+
+struct worker {
+	struct due silent;
+	struct list dirty, running;
+	int32_t worker_no, tenant_no;
+	struct eng_slot limit[ENG_SLOT_TYPES], used[ENG_SLOT_TYPES];
+	VEC(struct queue *) queues;
+	size_t next_queue;
+	int64_t session, last_seen;
+	uint32_t n_running;
+	bool stream_open, paused, stalled, ended;
+};
+
+struct engine {
+	struct eng_conf conf;
+	struct imap tasks, steps, queues, workers;
+	struct heap dues;
+	struct list dirty_queues, dirty_workers;
+	struct task *free_tasks;
+	VEC(void *) slabs;
+	struct fx_list *out;
+	struct now now;
+	int64_t last_id;
+	uint32_t gen;
+	int32_t n_starts;
+	uint64_t n_waiting, n_running, n_backoff, n_tails;
+};
+
+/* eng_step.c */
+struct fx *eng_fx(struct engine *e, enum fx_kind kind, const struct task *t);
+struct fx *eng_store(struct engine *e, enum fx_kind kind, struct task *t);	/* seals first when order asks for it */
+void eng_answer(struct engine *e, const struct ev *ev, enum err_code code, const char *text);
+int64_t eng_mono(const struct engine *e, int64_t wall_us);
+
+/* eng_task.c */
+struct task *task_new(struct engine *e, int64_t id);
+void task_free(struct engine *e, struct task *t);
+void task_wait(struct engine *e, struct task *t);		/* into its queue's head, deadline set from due_at */
+void task_unwait(struct engine *e, struct task *t);
+void task_assign(struct engine *e, struct task *t, struct worker *w);	/* slot, state, deadline; no effect */
+void task_release_slot(struct engine *e, struct task *t);
+void task_leave_worker(struct engine *e, struct task *t);
+void task_end(struct engine *e, struct task *t, enum attempt_status status, const char *text, void *payload);
+void task_fail(struct engine *e, struct task *t, enum attempt_status status, bool no_retry, const char *text, void *payload);
+void task_lost(struct engine *e, struct task *t, enum note_kind note, const char *text);
+void task_due(struct engine *e, struct task *t);
+void task_confirm_due(struct engine *e, struct task *t);
+void task_event(struct engine *e, const struct ev *ev);
+const char *eng_text(struct engine *e, const char *head, int64_t ms);
+
+/* eng_sched.c */
+struct queue *queue_get(struct engine *e, int32_t tenant_no, int32_t action_no);
+struct worker *queue_pick(struct engine *e, struct queue *q, const struct step *s);
+bool worker_fits(const struct worker *w, const struct step *s);
+void queue_dirty(struct engine *e, struct queue *q);
+void worker_dirty(struct engine *e, struct worker *w);
+void sched_run(struct engine *e);
+void tail_event(struct engine *e, const struct ev *ev);
+void tail_due(struct engine *e, struct rank *r);
+void tail_added(struct engine *e, struct rank *r, int64_t due_at);
+bool rank_blocked(const struct queue *q, int rank);	/* something of equal or better rank waits */
+
+/* eng_worker.c */
+void worker_event(struct engine *e, const struct ev *ev);
+void worker_seen(struct engine *e, struct worker *w);
+void worker_silent(struct engine *e, struct worker *w);
+#endif

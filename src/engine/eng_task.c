@@ -1,0 +1,518 @@
+/* The life of one task.  Every move of state goes through here; counters belong to the task alone. */
+#include "eng_int.h"
+
+enum { SLAB = 1024 };
+
+struct task *task_new(struct engine *e, int64_t id)
+{
+	struct task *t;
+
+	if (!e->free_tasks) {
+		struct task *slab = xcalloc(SLAB, sizeof(*slab));
+
+		vec_push(&e->slabs, (void *)slab);
+		for (size_t i = 0; i < SLAB; i++) {
+			slab[i].next_free = e->free_tasks;
+			e->free_tasks = &slab[i];
+		}
+	}
+	t = e->free_tasks;
+	e->free_tasks = t->next_free;
+	*t = (struct task){.id = id, .start_index = -1, .due = {.kind = DUE_TASK, .it = {.tie = id}}, .queued_at = INT64_MIN,
+		.assigned_at = INT64_MIN, .started_at = INT64_MIN, .due_at = INT64_MIN};
+	(void)imap_put(&e->tasks, id, t);
+	return t;
+}
+
+void task_free(struct engine *e, struct task *t)
+{
+	assert(!list_linked(&t->qnode) && !list_linked(&t->wnode));
+	heap_del(&e->dues, &t->due.it);
+	(void)imap_del(&e->tasks, t->id);
+	t->next_free = e->free_tasks;
+	e->free_tasks = t;
+}
+
+static void set_due(struct engine *e, struct task *t, int64_t wall_us)
+{
+	t->due_at = wall_us;
+	t->due.kind = DUE_TASK;
+	t->confirming = false;
+	if (wall_us == INT64_MIN)
+		heap_del(&e->dues, &t->due.it);
+	else
+		heap_set(&e->dues, &t->due.it, eng_mono(e, wall_us));
+}
+
+static int64_t after_ms(const struct engine *e, int64_t ms)
+{
+	int64_t max_ms = (INT64_MAX / 4 - e->now.wall_us) / 1000;
+
+	return e->now.wall_us + MIN(ms, max_ms) * 1000;
+}
+
+/* Ascending by id inside a rank; nearly always at the end. */
+void task_wait(struct engine *e, struct task *t)
+{
+	struct rank *r = &t->queue->ranks[t->rank];
+	struct list *at = r->waiting.prev;
+
+	while (at != &r->waiting && LIST_ENTRY(at, struct task, qnode)->id > t->id)
+		at = at->prev;
+	list_insert_after(at, &t->qnode);
+	r->n++;
+	e->n_waiting++;
+	t->state = LIVE_QUEUED;
+	set_due(e, t, t->due_at);
+	queue_dirty(e, t->queue);
+}
+
+void task_unwait(struct engine *e, struct task *t)
+{
+	if (!list_linked(&t->qnode))
+		return;
+	list_del(&t->qnode);
+	t->queue->ranks[t->rank].n--;
+	e->n_waiting--;
+}
+
+static void units(struct worker *w, const struct step *s, int sign)
+{
+	for (size_t i = 0; i < ENG_STEP_SLOTS && s->def.slots[i].units > 0; i++)
+		for (size_t j = 0; j < ENG_SLOT_TYPES; j++)
+			if (w->used[j].type_no == s->def.slots[i].type_no && w->limit[j].units > 0) {
+				w->used[j].units += sign * s->def.slots[i].units;
+				break;
+			}
+}
+
+void task_assign(struct engine *e, struct task *t, struct worker *w)
+{
+	t->worker = w;
+	t->state = LIVE_ASSIGNED;
+	t->session = w->session;
+	t->released = false;
+	units(w, t->step, 1);
+	list_push_back(&w->running, &t->wnode);
+	w->n_running++;
+	e->n_running++;
+	t->assigned_at = MAX(e->now.wall_us, t->queued_at);
+	t->started_at = INT64_MIN;
+	set_due(e, t, after_ms(e, t->exec_ms));
+}
+
+void task_release_slot(struct engine *e, struct task *t)
+{
+	if (!t->worker || t->released)
+		return;
+	t->released = true;
+	units(t->worker, t->step, -1);
+	worker_dirty(e, t->worker);
+}
+
+void task_leave_worker(struct engine *e, struct task *t)
+{
+	if (!t->worker)
+		return;
+	task_release_slot(e, t);
+	list_del(&t->wnode);
+	t->worker->n_running--;
+	e->n_running--;
+	t->worker = NULL;
+	t->released = false;
+}
+
+static void leave_state(struct engine *e, struct task *t)
+{
+	task_unwait(e, t);
+	if (t->state == LIVE_BACKOFF)
+		e->n_backoff--;
+	task_leave_worker(e, t);
+}
+
+static struct fx *ending(struct engine *e, struct task *t, enum fx_kind kind, enum attempt_status status, const char *text,
+			 void *payload)
+{
+	struct fx *fx = eng_store(e, kind, t);
+
+	fx->status = (int8_t)status;
+	fx->text = text;
+	fx->payload = payload;
+	fx->finished_at = MAX(e->now.wall_us, MAX(t->queued_at, MAX(t->assigned_at, t->started_at)));
+	return fx;
+}
+
+void task_end(struct engine *e, struct task *t, enum attempt_status status, const char *text, void *payload)
+{
+	(void)ending(e, t, FX_END, status, text, payload);
+	leave_state(e, t);
+	task_free(e, t);
+}
+
+/* The attempt is over, the task is not: next attempt with rank 0, now or after @delay_ms. */
+static void task_retry(struct engine *e, struct task *t, enum attempt_status status, int64_t delay_ms, const char *text, void *payload)
+{
+	struct fx *fx = ending(e, t, FX_RETRY, status, text, payload);
+	size_t at = (size_t)(fx - e->out->v.p);
+
+	leave_state(e, t);
+	t->attempt++;
+	t->rank = 0;
+	t->assigned_at = t->started_at = INT64_MIN;
+	t->queued_at = MAX(e->now.wall_us, fx->finished_at);
+	if (delay_ms > 0) {
+		t->state = LIVE_BACKOFF;
+		e->n_backoff++;
+		set_due(e, t, after_ms(e, delay_ms));
+	} else {
+		t->due_at = after_ms(e, t->schedule_ms);
+		task_wait(e, t);
+	}
+	fx = &e->out->v.p[at];
+	fx->state = t->state;
+	fx->due_at = t->due_at;
+	fx->rank = 0;
+	fx->app_retries = t->app_retries;
+	fx->internal_retries = t->internal_retries;
+}
+
+/* min(factor^k, max) seconds, in ms, without overflow; k counts application failures, this one included. */
+static int64_t backoff_ms(const struct ev_step *s, int k)
+{
+	int64_t max_ms = (int64_t)(s->backoff_max_s > 0 ? s->backoff_max_s : 86400) * 1000, ms = 1000;
+
+	if (s->backoff_milli <= 0)
+		return 0;
+	for (int i = 0; i < k && ms < max_ms; i++) {
+		if (s->backoff_milli == 1000)
+			break;
+		ms = ms > INT64_MAX / 2 / s->backoff_milli ? max_ms : ms * s->backoff_milli / 1000;
+	}
+	return MIN(ms, max_ms);
+}
+
+void task_fail(struct engine *e, struct task *t, enum attempt_status status, bool no_retry, const char *text, void *payload)
+{
+	if (no_retry || t->app_retries >= t->step->def.retries) {
+		task_end(e, t, status, text, payload);
+		return;
+	}
+	t->app_retries++;
+	task_retry(e, t, status, backoff_ms(&t->step->def, t->app_retries), text, payload);
+}
+
+static void add_note(struct engine *e, struct task *t, enum note_kind kind, int16_t attempt, const char *text)
+{
+	struct fx *fx = eng_fx(e, FX_NOTE, t);
+
+	fx->note = (uint8_t)kind;
+	fx->attempt = attempt;
+	fx->text = text;
+	fx->finished_at = e->now.wall_us;
+}
+
+void task_lost(struct engine *e, struct task *t, enum note_kind note, const char *text)
+{
+	if (t->internal_retries >= e->conf.internal_retries_max) {
+		task_end(e, t, ATTEMPT_FAILED, "Task reached its maximum reassignment count", NULL);
+		return;
+	}
+	t->internal_retries++;
+	task_retry(e, t, ATTEMPT_LOST, 0, text, NULL);
+	add_note(e, t, note, t->attempt, text);
+}
+
+static void cancel_push(struct engine *e, const struct task *t)
+{
+	if (t->worker)
+		(void)eng_fx(e, FX_CANCEL_PUSH, t);
+}
+
+const char *eng_text(struct engine *e, const char *head, int64_t ms)
+{
+	int64_t h = ms / 3600000, m = ms / 60000 % 60, s = ms / 1000 % 60, frac = ms % 1000;
+
+	if (ms > 0 && ms < 1000)
+		return arena_strf(e->out->arena, "%s%lldms", head, (long long)ms).p;
+	if (frac)
+		return arena_strf(e->out->arena, "%s%lldh%lldm%lld.%03llds", head, (long long)h, (long long)m, (long long)s,
+				  (long long)frac).p;
+	if (h)
+		return arena_strf(e->out->arena, "%s%lldh%lldm%llds", head, (long long)h, (long long)m, (long long)s).p;
+	if (m)
+		return arena_strf(e->out->arena, "%s%lldm%llds", head, (long long)m, (long long)s).p;
+	return arena_strf(e->out->arena, "%s%llds", head, (long long)s).p;
+}
+
+void task_due(struct engine *e, struct task *t)
+{
+	if (t->state == LIVE_QUEUED) {
+		task_end(e, t, ATTEMPT_SCHEDULE_TIMED_OUT, eng_text(e, "exceeded its schedule timeout of ", t->schedule_ms), NULL);
+	} else if (t->state == LIVE_BACKOFF) {
+		struct fx *fx;
+
+		e->n_backoff--;
+		t->queued_at = MAX(e->now.wall_us, t->queued_at);
+		t->due_at = after_ms(e, t->schedule_ms);
+		fx = eng_store(e, FX_REQUEUE, t);
+		fx->state = LIVE_QUEUED;
+		task_wait(e, t);
+	} else if (t->worker) {
+		cancel_push(e, t);
+		task_fail(e, t, ATTEMPT_TIMED_OUT, false, eng_text(e, "Task exceeded timeout of ", t->exec_ms), NULL);
+	}
+}
+
+/* The stream is back for confirm_us and the worker has not said that it started this: it never got it. */
+void task_confirm_due(struct engine *e, struct task *t)
+{
+	if (t->due_at <= e->now.wall_us) {
+		task_due(e, t);
+		return;
+	}
+	cancel_push(e, t);
+	task_lost(e, t, NOTE_REASSIGNED, "delivery to the worker was not confirmed");
+}
+
+/* --- events ---------------------------------------------------------------------------------------------------------------- */
+
+static void on_new(struct engine *e, const struct ev *ev)
+{
+	struct step *s = imap_get(&e->steps, ev->new.step_no);
+	struct task *t = task_new(e, ev->new.id);
+	struct queue *q = queue_get(e, ev->new.tenant_no, s->def.action_no);
+	struct rank *r = &q->ranks[ev->new.rank];
+	struct worker *w = NULL;
+	struct fx *fx;
+
+	t->step = s;
+	t->queue = q;
+	t->rank = ev->new.rank;
+	t->schedule_ms = ev->new.schedule_ms;
+	t->exec_ms = ev->new.exec_ms;
+	t->queued_at = e->now.wall_us;
+	t->due_at = after_ms(e, t->schedule_ms);
+	if (!rank_blocked(q, t->rank))
+		w = queue_pick(e, q, s);
+	if (w) {
+		task_assign(e, t, w);
+		fx = eng_store(e, FX_INSERT, t);
+		fx->place = PLACE_ASSIGNED;
+		fx->payload = ev->payload;
+		eng_answer(e, ev, ERR_OK, NULL);
+		(void)eng_fx(e, FX_PUSH, t);
+		return;
+	}
+	if (r->has_tail || e->n_waiting >= e->conf.heads_max) {
+		fx = eng_store(e, FX_INSERT, t);
+		fx->place = PLACE_TAIL;
+		fx->payload = ev->payload;
+		tail_added(e, r, t->due_at);
+		eng_answer(e, ev, ERR_OK, NULL);
+		task_free(e, t);
+		return;
+	}
+	task_wait(e, t);
+	fx = eng_store(e, FX_INSERT, t);
+	fx->place = PLACE_QUEUED;
+	fx->payload = ev->payload;
+	eng_answer(e, ev, ERR_OK, NULL);
+}
+
+static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded)
+{
+	struct step *s = imap_get(&e->steps, r->step_no);
+	struct worker *w = r->worker_no ? imap_get(&e->workers, r->worker_no) : NULL;
+	struct task *t;
+
+	if (!s || imap_get(&e->tasks, r->id))
+		return;
+	t = task_new(e, r->id);
+	t->step = s;
+	t->queue = queue_get(e, r->tenant_no, s->def.action_no);
+	t->rank = r->rank;
+	t->attempt = r->attempt;
+	t->app_retries = r->app_retries;
+	t->internal_retries = r->internal_retries;
+	t->queued_at = r->queued_at;
+	t->schedule_ms = r->schedule_ms;
+	t->exec_ms = r->exec_ms;
+	t->due_at = r->due_at;
+	if (loaded || r->state == LIVE_QUEUED) {
+		task_wait(e, t);
+	} else if (r->state == LIVE_BACKOFF) {
+		t->state = LIVE_BACKOFF;
+		e->n_backoff++;
+		set_due(e, t, r->due_at);
+	} else if (!w) {	/* its worker is unknown to the dictionary: lost */
+		t->state = LIVE_ASSIGNED;
+		t->assigned_at = r->assigned_at;
+		task_lost(e, t, NOTE_REASSIGNED, "the worker is gone");
+	} else {
+		task_assign(e, t, w);
+		t->state = r->state;
+		t->assigned_at = r->assigned_at;
+		t->started_at = r->started_at;
+		t->session = 0;
+		set_due(e, t, r->due_at);
+		if (r->released) {
+			task_release_slot(e, t);
+		}
+	}
+}
+
+static bool is_running(const struct task *t)
+{
+	return t->worker != NULL;
+}
+
+static void on_started(struct engine *e, struct task *t, const struct ev *ev)
+{
+	if (t->state == LIVE_ASSIGNED) {
+		t->state = LIVE_STARTED;
+		t->started_at = MAX(e->now.wall_us, t->assigned_at);
+		if (t->confirming)
+			set_due(e, t, t->due_at);
+		(void)eng_store(e, FX_START, t);
+	}
+	eng_answer(e, ev, ERR_OK, NULL);
+}
+
+static void on_cancel(struct engine *e, struct task *t, const struct ev *ev)
+{
+	if (ev->attempt >= 0 && ev->attempt != t->attempt) {
+		eng_answer(e, ev, ERR_OK, NULL);
+		return;
+	}
+	cancel_push(e, t);
+	task_end(e, t, ATTEMPT_CANCELLED, NULL, NULL);
+	eng_answer(e, ev, ERR_OK, NULL);
+}
+
+static void on_refresh(struct engine *e, struct task *t, const struct ev *ev)
+{
+	int64_t limit = INT64_MAX / 4, add = ev->ms > limit / 1000 ? limit : ev->ms * 1000;
+	int64_t due = MIN(t->due_at + add, limit);
+
+	set_due(e, t, due);
+	(void)eng_store(e, FX_TOUCH, t);
+	add_note(e, t, NOTE_TIMEOUT_REFRESHED, t->attempt, eng_text(e, "timeout refreshed by ", ev->ms));
+	eng_answer(e, ev, ERR_OK, NULL);
+	e->out->v.p[e->out->v.n - 1].due_at = due;
+}
+
+static void on_report(struct engine *e, struct task *t, const struct ev *ev)
+{
+	bool of_now = ev->attempt < 0 || ev->attempt == t->attempt;
+
+	if (ev->kind == EV_CANCEL) {
+		on_cancel(e, t, ev);
+		return;
+	}
+	if (ev->kind == EV_RELEASE_SLOT || ev->kind == EV_REFRESH) {
+		if (!is_running(t)) {
+			eng_answer(e, ev, ERR_NOT_FOUND, "the task is not running");
+		} else if (ev->kind == EV_REFRESH) {
+			on_refresh(e, t, ev);
+		} else {
+			if (!t->released) {
+				task_release_slot(e, t);
+				(void)eng_store(e, FX_TOUCH, t);
+				add_note(e, t, NOTE_SLOT_RELEASED, t->attempt, NULL);
+			}
+			eng_answer(e, ev, ERR_OK, NULL);
+		}
+		return;
+	}
+	if (!of_now || !is_running(t)) {
+		eng_answer(e, ev, ERR_OK, NULL);	/* late: ignored */
+		return;
+	}
+	worker_seen(e, t->worker);
+	if (ev->kind == EV_STARTED) {
+		on_started(e, t, ev);
+		return;
+	}
+	if (ev->kind == EV_COMPLETED)
+		task_end(e, t, ATTEMPT_COMPLETED, NULL, ev->payload);
+	else
+		task_fail(e, t, ATTEMPT_FAILED, ev->no_retry, NULL, ev->payload);
+	eng_answer(e, ev, ERR_OK, NULL);
+}
+
+static void on_push_event(struct engine *e, struct task *t, const struct ev *ev)
+{
+	if (ev->attempt != t->attempt || t->state != LIVE_ASSIGNED) {
+		eng_answer(e, ev, ERR_OK, NULL);
+		return;
+	}
+	if (ev->kind == EV_PUSH_FAILED)
+		task_lost(e, t, NOTE_COULD_NOT_SEND, "could not be sent to the worker");
+	else
+		task_end(e, t, ATTEMPT_FAILED, ev->payload ? NULL : "the assembled action is larger than the message limit",
+			 ev->payload);
+	eng_answer(e, ev, ERR_OK, NULL);
+}
+
+static void on_refused(struct engine *e, struct task *t)
+{
+	leave_state(e, t);
+	task_free(e, t);
+}
+
+static void tail_cancel(struct engine *e, const struct ev *ev)
+{
+	struct queue *q = queue_get(e, ev->tenant_no, ev->action_no);
+	struct rank *r = &q->ranks[ev->rank];
+	struct step *s = imap_get(&e->steps, ev->restore.step_no);
+	struct task *t;
+	struct fx *fx;
+
+	if (r->loading) {
+		vec_push(&r->cancels, *ev);
+		return;
+	}
+	if (!s) {
+		eng_answer(e, ev, ERR_NOT_FOUND, "not in memory");
+		return;
+	}
+	t = task_new(e, ev->id);
+	t->step = s;
+	t->queue = q;
+	t->rank = ev->rank;
+	t->attempt = ev->restore.attempt;
+	t->queued_at = ev->restore.queued_at;
+	fx = ending(e, t, FX_END, ATTEMPT_CANCELLED, NULL, NULL);
+	fx->in_tail = true;
+	task_free(e, t);
+	eng_answer(e, ev, ERR_OK, NULL);
+}
+
+void task_event(struct engine *e, const struct ev *ev)
+{
+	struct task *t;
+
+	if (ev->kind == EV_NEW) {
+		on_new(e, ev);
+		return;
+	}
+	if (ev->kind == EV_RESTORE || ev->kind == EV_LOADED) {
+		on_restore(e, &ev->restore, ev->kind == EV_LOADED);
+		return;
+	}
+	t = imap_get(&e->tasks, ev->id);
+	if (t && t->queue->tenant_no != ev->tenant_no)
+		t = NULL;
+	if (!t) {
+		if (ev->kind == EV_CANCEL && ev->tail)
+			tail_cancel(e, ev);
+		else
+			eng_answer(e, ev, ERR_NOT_FOUND, "not in memory");
+	} else if (ev->kind == EV_PUSH_FAILED || ev->kind == EV_PUSH_TOO_LARGE) {
+		on_push_event(e, t, ev);
+	} else if (ev->kind == EV_REFUSED) {
+		on_refused(e, t);
+	} else {
+		on_report(e, t, ev);
+	}
+}

@@ -1,0 +1,197 @@
+/* One connection: bytes in to its protocol, bytes out once per turn. */
+#include "net_int.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { OUT_MAX = 64 << 20, SNIFF_MAX = 24 };
+static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+static void reap(void *arg)
+{
+	struct conn *c = arg;
+	struct server *s = c->server;
+
+	if (c->proto == CONN_H1)
+		h1_free(c->p);
+	else if (c->proto == CONN_H2)
+		h2_free(c->p);
+	strb_fini(&c->out);
+	strb_fini(&c->sniff);
+	timer_free(c->timer);
+	free(c);
+	server_conn_gone(s);
+}
+
+void conn_close(struct conn *c)
+{
+	if (c->is_dead)
+		return;
+	c->is_dead = true;
+	watch_free(c->watch);
+	c->watch = NULL;
+	(void)close(c->fd);
+	list_del(&c->node);
+	list_del(&c->dirty);
+	c->server->n_conns--;
+	loop_defer(c->server->conf.loop, &c->reap, reap, c);
+}
+
+void conn_finish(struct conn *c)
+{
+	c->want_close = true;
+	conn_dirty(c);
+}
+
+void conn_dirty(struct conn *c)
+{
+	if (!c->is_dead && !list_linked(&c->dirty))
+		list_push_back(&c->server->dirty, &c->dirty);
+}
+
+static void set_watch(struct conn *c, bool write)
+{
+	watch_set(c->watch, c->fd, (c->read_paused || c->peer_eof ? 0 : WATCH_READ) | (write ? WATCH_WRITE : 0));
+}
+
+void conn_pause(struct conn *c, bool on)
+{
+	if (c->is_dead || c->read_paused == on)
+		return;
+	c->read_paused = on;
+	set_watch(c, conn_queued(c) > 0);
+}
+
+/* Pull, write, and again while the socket takes all of it. */
+void conn_flush(struct conn *c)
+{
+	for (;;) {
+		ssize_t n;
+
+		if (c->proto == CONN_H2)
+			h2_pull(c->p);
+		if (c->is_dead)
+			return;
+		if (conn_queued(c) == 0)
+			break;
+		n = send(c->fd, c->out.p + c->out_off, conn_queued(c), MSG_NOSIGNAL);
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			if (errno == EAGAIN || errno == EWOULDBLOCK) {
+				set_watch(c, true);
+				return;
+			}
+			conn_close(c);
+			return;
+		}
+		c->server->stats.bytes_out += (uint64_t)n;
+		c->out_off += (size_t)n;
+		if (conn_queued(c) == 0) {
+			c->out_off = 0;
+			if (c->out.cap > 65536) {
+				strb_fini(&c->out);
+				strb_init(&c->out, OUT_MAX);
+			} else {
+				strb_reset(&c->out);
+			}
+		}
+	}
+	set_watch(c, false);
+	if (c->want_close)
+		conn_close(c);
+}
+
+static void become(struct conn *c, enum conn_proto proto)
+{
+	c->proto = proto;
+	c->p = proto == CONN_H2 ? (void *)h2_new(c) : (void *)h1_new(c);
+}
+
+static void feed(struct conn *c, struct str in)
+{
+	if (c->proto == CONN_H2)
+		h2_data(c->p, in);
+	else
+		h1_data(c->p, in);
+}
+
+static void sniff(struct conn *c, struct str in)
+{
+	size_t n;
+	struct strb early;
+
+	strb_puts(&c->sniff, in);
+	n = MIN(c->sniff.n, sizeof(preface) - 1);
+	if (memcmp(c->sniff.p, preface, n) == 0) {
+		if (c->sniff.n < sizeof(preface) - 1)
+			return;
+		become(c, CONN_H2);
+	} else {
+		become(c, CONN_H1);
+	}
+	early = c->sniff;
+	strb_init(&c->sniff, SNIFF_MAX);
+	feed(c, strb_str(&early));
+	strb_fini(&early);
+}
+
+static void ready(void *arg, int events)
+{
+	struct conn *c = arg;
+	struct server *s = c->server;
+
+	if (events & WATCH_READ) {
+		ssize_t n = recv(c->fd, s->read_buf, READ_BUF_BYTES, 0);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == EWOULDBLOCK))
+			return;
+		if (n <= 0) {
+			conn_close(c);
+			return;
+		}
+		s->stats.bytes_in += (uint64_t)n;
+		c->last_in_us = loop_now(s->conf.loop).mono_us;
+		if (c->proto == CONN_SNIFF)
+			sniff(c, (struct str){s->read_buf, (size_t)n});
+		else
+			feed(c, (struct str){s->read_buf, (size_t)n});
+	}
+	if (!c->is_dead)
+		conn_dirty(c);
+}
+
+static void timer_fired(void *arg)
+{
+	struct conn *c = arg;
+
+	if (c->proto == CONN_H2)
+		h2_timer(c->p);
+	else if (c->proto == CONN_H1)
+		h1_timer(c->p);
+	else
+		conn_close(c);
+}
+
+void conn_new(struct server *s, int fd)
+{
+	struct conn *c = xcalloc(1, sizeof(*c));
+	int one = 1;
+
+	c->server = s;
+	c->fd = fd;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	strb_init(&c->out, OUT_MAX);
+	strb_init(&c->sniff, 65536 * 2);
+	c->watch = watch_new(s->conf.loop, ready, c);
+	c->timer = timer_new(s->conf.loop, timer_fired, c);
+	c->last_in_us = loop_now(s->conf.loop).mono_us;
+	timer_set(c->timer, c->last_in_us + (int64_t)s->conf.limits.header_timeout_ms * 1000);
+	list_push_back(&s->conns, &c->node);
+	s->n_conns++;
+	s->stats.conns++;
+	set_watch(c, false);
+}
