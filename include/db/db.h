@@ -36,7 +36,8 @@ struct db_conf {
 };
 struct db *db_new(const struct db_conf *conf) MUST_USE;
 void db_start(struct db *db);		/* connects; retries with backoff for ever; names resolved off the loop */
-void db_free(struct db *db);
+void db_free(struct db *db);			/* what is in flight is dropped: its ops do not fire */
+struct loop *db_loop(const struct db *db);
 bool db_writer_is_up(const struct db *db);
 const char *db_last_error(const struct db *db);	/* of the last connection attempt, for /ready and doctor */
 

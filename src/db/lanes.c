@@ -397,6 +397,11 @@ void db_free(struct db *db)
 	free(db);
 }
 
+struct loop *db_loop(const struct db *db)
+{
+	return db->conf.loop;
+}
+
 bool db_writer_is_up(const struct db *db)
 {
 	return db->lanes[DB_WRITER].conns[0].state == PGCONN_READY;
