@@ -47,6 +47,7 @@ struct cat_version {
 	uint32_t n_steps;
 	int16_t default_priority;
 	bool is_dag;			/* more than one step or on-failure: triggers are refused for now */
+	struct str unsupported;		/* what it asks for that is not built, in words ("concurrency, sticky"); empty: it can run */
 	int64_t created_at;
 };
 struct cat_workflow {
@@ -124,6 +125,7 @@ struct cat_put {
 	const struct cat_put_step *steps;
 	uint32_t n_steps;
 	bool is_dag;
+	struct str unsupported;		/* stored with the version */
 };
 void cat_put_workflow(struct catalog *c, const struct cat_put *p, struct cat_version **ret_version, bool *ret_is_new, struct op *op);
 void cat_delete_workflow(struct catalog *c, struct cat_workflow *w, struct op *op);
