@@ -63,6 +63,7 @@ create table if not exists hatchet.workflow_version (
 	definition bytea not null,
 	default_priority int2 not null default 1,
 	is_dag bool not null default false,
+	unsupported text not null default '',	-- what it asks for that is not built, in words
 	created_at timestamptz not null default now(),
 	unique (workflow_no, ordinal)
 );
@@ -471,7 +472,7 @@ $$;
 
 -- A version per change of checksum: equal puts, even at once, make one.  Slot requests are flat: one row per step and type.
 create or replace function hatchet.put_workflow(p_tenant int4, p_name text, p_description text, p_checksum bytea,
-	p_definition bytea, p_priority int2, p_is_dag bool, s_readable text[], s_action text[], s_retries int4[],
+	p_definition bytea, p_priority int2, p_is_dag bool, p_unsupported text, s_readable text[], s_action text[], s_retries int4[],
 	s_backoff_milli int4[], s_backoff_max_s int4[], s_exec_ms int8[], s_schedule_ms int8[], s_durable bool[],
 	s_failure bool[], slot_step int4[], slot_name text[], slot_units int4[], p_tag text,
 	out r_workflow int4, out r_version int4, out r_is_new bool) language plpgsql as $$
@@ -495,8 +496,10 @@ begin
 		return;
 	end if;
 	r_is_new := true;
-	insert into hatchet.workflow_version (workflow_no, ordinal, checksum, definition, default_priority, is_dag)
-		values (r_workflow, coalesce(latest.ordinal, 0) + 1, p_checksum, p_definition, p_priority, p_is_dag)
+	insert into hatchet.workflow_version (workflow_no, ordinal, checksum, definition, default_priority, is_dag,
+			unsupported)
+		values (r_workflow, coalesce(latest.ordinal, 0) + 1, p_checksum, p_definition, p_priority, p_is_dag,
+			p_unsupported)
 		returning version_no into r_version;
 	actions := hatchet.action_nos(p_tenant, s_action);
 	types := hatchet.slot_type_nos(slot_name);

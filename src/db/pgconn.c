@@ -115,6 +115,9 @@ static bool send_query(struct pgconn *c, struct db_query *q)
 	if (q->sql_id == SQL_NONE) {
 		if (!PQsendQueryParams(c->pg, q->text, 0, NULL, NULL, NULL, NULL, 1))
 			return false;
+	} else if (s->plan_each) {
+		if (!PQsendQueryParams(c->pg, s->text, q->n, NULL, q->values, q->lengths, binary, 1))
+			return false;
 	} else {
 		if (!c->prepared[q->sql_id] && !c->asked[q->sql_id]) {
 			if (!PQsendPrepare(c->pg, s->name, s->text, s->types ? s->n_params : 0, s->types))

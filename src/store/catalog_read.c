@@ -169,7 +169,8 @@ static void take_versions(struct catalog *c, const struct db_rows *rows)
 			keep(c, &v->checksum, db_get_text(rows, i, 4));
 			v->default_priority = (int16_t)db_get_int(rows, i, 5);
 			v->is_dag = db_get_bool(rows, i, 6);
-			v->created_at = db_get_time(rows, i, 7);
+			keep(c, &v->unsupported, db_get_text(rows, i, 7));
+			v->created_at = db_get_time(rows, i, 8);
 			imap_put(&c->versions, no, v);
 			smap_put(&c->versions_by_id, uuid_key(&v->uuid), v);
 		}

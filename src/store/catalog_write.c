@@ -156,6 +156,7 @@ static struct db_query *build_put(struct write *w)
 	db_bind_text(q, p->definition);
 	db_bind_i16(q, p->default_priority);
 	db_bind_bool(q, p->is_dag);
+	db_bind_text(q, p->unsupported);
 	for (unsigned i = 0; i < w->n_cols; i++)
 		db_bind_col(q, w->cols[i]);
 	db_bind_text(q, str_c(w->c->tag));
@@ -190,7 +191,8 @@ static void put_done(struct write *w, const struct db_rows *rows)
 void cat_put_workflow(struct catalog *c, const struct cat_put *p, struct cat_version **ret_version, bool *ret_is_new, struct op *op)
 {
 	struct cat_workflow *wf = cat_workflow_by_name(c, p->tenant_no, p->name);
-	struct write *w = write_new(c, p->name.n + p->description.n + p->checksum.n + p->definition.n, op);
+	struct write *w = write_new(c, p->name.n + p->description.n + p->checksum.n + p->definition.n + p->unsupported.n,
+				    op);
 
 	w->ret_version = ret_version;
 	w->ret_is_new = ret_is_new;
@@ -207,6 +209,7 @@ void cat_put_workflow(struct catalog *c, const struct cat_put *p, struct cat_ver
 	w->put.description = arena_dup(w->a, or_empty(p->description));
 	w->put.checksum = arena_dup(w->a, or_empty(p->checksum));
 	w->put.definition = arena_dup(w->a, or_empty(p->definition));
+	w->put.unsupported = arena_dup(w->a, or_empty(p->unsupported));
 	step_cols(w, p);
 	w->build = build_put;
 	w->done = put_done;

@@ -20,7 +20,7 @@ select workflow_no, tenant_no, id, name, description, latest_version_no, paused,
 from hatchet.workflow where $1::int4[] is null or workflow_no = any($1::int4[])
 
 -- name: CatVersions
-select version_no, workflow_no, id, ordinal, checksum, default_priority, is_dag, created_at
+select version_no, workflow_no, id, ordinal, checksum, default_priority, is_dag, unsupported, created_at
 from hatchet.workflow_version where $1::int4[] is null or workflow_no = any($1::int4[]) order by version_no
 
 -- name: CatSteps
@@ -52,8 +52,8 @@ where case when $1::uuid is null then k.expires_at > now() else k.id = $1::uuid 
 
 -- name: PutWorkflow
 select r_workflow, r_version, r_is_new from hatchet.put_workflow($1::int4, $2::text, $3::text, $4::bytea, $5::bytea,
-	$6::int2, $7::bool, $8::text[], $9::text[], $10::int4[], $11::int4[], $12::int4[], $13::int8[], $14::int8[],
-	$15::bool[], $16::bool[], $17::int4[], $18::text[], $19::int4[], $20::text)
+	$6::int2, $7::bool, $8::text, $9::text[], $10::text[], $11::int4[], $12::int4[], $13::int4[], $14::int8[],
+	$15::int8[], $16::bool[], $17::bool[], $18::int4[], $19::text[], $20::int4[], $21::text)
 
 -- name: WorkflowDelete
 with w as (

@@ -1,0 +1,249 @@
+-- What the API shows.  Look-ups by id are LATERAL ... LIMIT 1, so that no plan can turn them into scans.
+-- Parameters of every task statement: $1 payloads too, $2 all attempts, $3 tenant.
+
+-- part: TaskCols
+t.id, t.run_id, t.parent_id, t.tenant_no, t.workflow_no, t.version_no, t.step_no, t.action_no, t.priority,
+case when $1::bool then t.input end, t.metadata, coalesce(l.state::int4, -1), q.id is not null,
+coalesce(l.attempt, q.attempt), l.worker_no, coalesce(l.queued_at, q.queued_at), l.assigned_at, l.started_at,
+coalesce(l.due_at, q.due_at), coalesce(l.rank, q.rank), coalesce(l.app_retries, q.app_retries),
+coalesce(l.internal_retries, q.internal_retries), a.attempt, a.status, a.worker_no, a.queued_at, a.assigned_at,
+a.started_at, a.finished_at, case when $1::bool then a.output end, case when $1::bool then a.error end
+
+-- part: TaskJoins
+left join lateral (
+	select l.* from hatchet.live l where l.tenant_no = t.tenant_no and l.id = t.id limit 1) l on true
+left join lateral (
+	select q.* from hatchet.queue_item q where l.id is null and q.tenant_no = t.tenant_no and q.action_no = t.action_no
+	and q.rank = any(array[0, 4 - t.priority]::int2[]) and q.id = t.id limit 1) q on true
+left join lateral (
+	select a.* from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.id
+	order by a.attempt desc limit case when $2::bool then null else 1 end) a on true
+
+-- name: TasksByIds
+select {{TaskCols}} from unnest($4::int8[]) x(id) cross join lateral (
+	select t.* from hatchet.task t where t.tenant_no = $3::int4 and t.id = x.id limit 1) t
+{{TaskJoins}} order by t.id desc, a.attempt
+
+-- An id holds the tenant's shard, which leaves few tenants to try.
+-- name: TasksByIdsAny
+select {{TaskCols}} from unnest($4::int8[]) x(id)
+join hatchet.tenant n on n.tenant_no & 63 = (x.id >> 16) & 63 and $3::int4 = 0
+cross join lateral (
+	select t.* from hatchet.task t where t.tenant_no = n.tenant_no and t.id = x.id limit 1) t
+{{TaskJoins}} order by t.id desc, a.attempt
+
+-- Filters of runs: $4 lowest id, $5 end of ids, $6 workflows or null, $7 worker or 0, $8 and $9 metadata keys and values
+-- or null, $10 all of them, $11 statuses as bits, $12 offset, $13 limit.
+-- part: RunFloor
+t.tenant_no = $3::int4 and t.id < $5::int8 and t.id >= greatest($4::int8, (
+	select hatchet.id_floor(now() - n.retention_hours * interval '1 hour') from hatchet.tenant n where n.tenant_no = $3::int4))
+
+-- part: RunFilter
+($6::int4[] is null or t.workflow_no = any($6::int4[]))
+and ($7::int4 = 0 or t.worker_no = $7::int4
+	or exists (select from hatchet.attempt w where w.tenant_no = t.tenant_no and w.task_id = t.id and w.worker_no = $7::int4)
+	or exists (select from hatchet.live w where w.tenant_no = t.tenant_no and w.id = t.id and w.worker_no = $7::int4))
+and ($8::text[] is null or (
+	select case when $10::bool then bool_and(coalesce(t.metadata ->> k = v, false))
+		else bool_or(coalesce(t.metadata ->> k = v, false)) end from unnest($8::text[], $9::text[]) m(k, v)))
+
+-- part: StatusOfT
+hatchet.run_status(coalesce((select l.state from hatchet.live l where l.tenant_no = t.tenant_no and l.id = t.id), -1),
+	exists (select from hatchet.queue_item q where q.tenant_no = t.tenant_no and q.action_no = t.action_no
+		and q.rank = any(array[0, 4 - t.priority]::int2[]) and q.id = t.id),
+	coalesce((select a.status::int4 from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.id
+		order by a.attempt desc limit 1), -1))
+
+-- part: RunPage
+select {{TaskCols}} from ids cross join lateral (
+	select t.* from hatchet.task t where t.tenant_no = $3::int4 and t.id = ids.id limit 1) t
+{{TaskJoins}} order by t.id desc, a.attempt
+
+-- Newest first over the primary key.
+-- plan: each
+-- name: Runs
+with ids as materialized (
+	select t.id from hatchet.task t where {{RunFloor}} and {{RunFilter}}
+	and ($11::int4 = 31 or ($11::int4 >> {{StatusOfT}}) & 1 = 1)
+	order by t.id desc offset $12::int4 limit $13::int4)
+{{RunPage}}
+
+-- plan: each
+-- name: RunsOfParent
+with ids as materialized (
+	select t.id from hatchet.task t where t.parent_id = $14::int8 and {{RunFloor}} and {{RunFilter}}
+	and ($11::int4 = 31 or ($11::int4 >> {{StatusOfT}}) & 1 = 1)
+	order by t.id desc offset $12::int4 limit $13::int4)
+{{RunPage}}
+
+-- Without COMPLETED in $11: from the few that are unfinished or did not complete.  A task is in one of the three.
+-- plan: each
+-- name: RunsNotCompleted
+with in_live as materialized (
+	select l.id from hatchet.live l cross join lateral (
+		select t.* from hatchet.task t where {{RunFloor}} and t.id = l.id limit 1) t
+	where l.tenant_no = $3::int4 and $11::int4 & 3 <> 0 and l.id >= $4::int8 and l.id < $5::int8
+	and ($11::int4 >> case when l.state in (1, 2) then 1 else 0 end) & 1 = 1 and {{RunFilter}}
+	order by l.id desc limit $12::int4 + $13::int4),
+in_tail as materialized (
+	select q.id from hatchet.action n cross join (values (0::int2), (1::int2), (2::int2), (3::int2)) r(rank)
+	cross join lateral (
+		select q.id from hatchet.queue_item q cross join lateral (
+			select t.* from hatchet.task t where {{RunFloor}} and t.id = q.id limit 1) t
+		where q.tenant_no = $3::int4 and q.action_no = n.action_no and q.rank = r.rank
+		and q.id >= $4::int8 and q.id < $5::int8 and {{RunFilter}}
+		order by q.id desc limit $12::int4 + $13::int4) q
+	where n.tenant_no = $3::int4 and $11::int4 & 1 = 1),
+failed as materialized (
+	select f.task_id as id from hatchet.attempt f cross join lateral (
+		select t.* from hatchet.task t where {{RunFloor}} and t.id = f.task_id limit 1) t
+	where f.tenant_no = $3::int4 and f.status <> 0 and $11::int4 & 24 <> 0
+	and f.task_id >= $4::int8 and f.task_id < $5::int8
+	and ($11::int4 >> hatchet.run_status(-1, false, f.status::int4)) & 1 = 1
+	and not exists (select from hatchet.attempt b where b.tenant_no = f.tenant_no and b.task_id = f.task_id
+		and b.attempt > f.attempt)
+	and not exists (select from hatchet.live b where b.tenant_no = f.tenant_no and b.id = f.task_id)
+	and not exists (select from hatchet.queue_item b where b.tenant_no = f.tenant_no and b.action_no = t.action_no
+		and b.rank = any(array[0, 4 - t.priority]::int2[]) and b.id = f.task_id)
+	and {{RunFilter}}
+	order by f.task_id desc limit $12::int4 + $13::int4),
+ids as materialized (
+	select id from (select id from in_live union all select id from in_tail union all select id from failed) u
+	order by id desc offset $12::int4 limit $13::int4)
+{{RunPage}}
+
+-- Exact: each run looked at, at most $10 of them (null: all).
+-- part: CountFilter
+t.tenant_no = $1::int4 and t.id < $3::int8 and t.id >= greatest($2::int8, (
+	select hatchet.id_floor(now() - n.retention_hours * interval '1 hour') from hatchet.tenant n where n.tenant_no = $1::int4))
+and ($4::int4[] is null or t.workflow_no = any($4::int4[]))
+and ($5::int4 = 0 or t.worker_no = $5::int4
+	or exists (select from hatchet.attempt w where w.tenant_no = t.tenant_no and w.task_id = t.id and w.worker_no = $5::int4)
+	or exists (select from hatchet.live w where w.tenant_no = t.tenant_no and w.id = t.id and w.worker_no = $5::int4))
+and ($6::text[] is null or (
+	select case when $8::bool then bool_and(coalesce(t.metadata ->> k = v, false))
+		else bool_or(coalesce(t.metadata ->> k = v, false)) end from unnest($6::text[], $7::text[]) m(k, v)))
+and ($9::int8 = 0 or t.parent_id = $9::int8)
+
+-- plan: each
+-- name: Counts
+with seen as materialized (
+	select t.* from hatchet.task t where {{CountFilter}} order by t.id desc limit $10::int4),
+each as materialized (select {{StatusOfT}} as status from seen t)
+select status, count(*) from each group by status
+
+-- Many runs: ends from the minutes in which they ended, the rest from what is unfinished.
+-- plan: each
+-- name: CountsByMinute
+select status::int4, sum(n)::int8 from hatchet.stat_minute
+where tenant_no = $1::int4 and minute >= date_trunc('minute', $2::timestamptz) and minute <= $3::timestamptz
+and ($4::int4[] is null or workflow_no = any($4::int4[])) group by status
+union all
+select case when l.state in (1, 2) then 1 else 0 end, count(*) from hatchet.live l
+where l.tenant_no = $1::int4 and ($4::int4[] is null or l.action_no in (
+	select s.action_no from hatchet.step s join hatchet.workflow_version v using (version_no)
+	where v.workflow_no = any($4::int4[]))) group by 1
+union all
+select 0, count(*) from hatchet.queue_item q
+where q.tenant_no = $1::int4 and ($4::int4[] is null or q.action_no in (
+	select s.action_no from hatchet.step s join hatchet.workflow_version v using (version_no)
+	where v.workflow_no = any($4::int4[])))
+
+-- name: Minutes
+select minute, workflow_no, status, n, run_us from hatchet.stat_minute
+where tenant_no = $1::int4 and minute >= $2::timestamptz and minute < $3::timestamptz order by minute
+
+-- name: Notes
+select at, attempt, kind, body from hatchet.note where tenant_no = $1::int4 and task_id = $2::int8 order by at
+
+-- name: LogInsert
+insert into hatchet.log_line (tenant_no, task_id, attempt, at, level, body, metadata)
+select * from unnest($1::int4[], $2::int8[], $3::int2[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])
+
+-- After a lost reply: only what is not there.
+-- name: LogInsertAgain
+insert into hatchet.log_line (tenant_no, task_id, attempt, at, level, body, metadata)
+select * from unnest($1::int4[], $2::int8[], $3::int2[], $4::timestamptz[], $5::text[], $6::text[], $7::text[])
+	x(t, i, a, at, l, b, m)
+where not exists (select from hatchet.log_line o where o.tenant_no = x.t and o.task_id = x.i and o.at = x.at
+	and o.attempt = x.a and o.level = x.l and o.body = x.b)
+
+-- part: LogFilter
+tenant_no = $1::int4 and task_id = $2::int8 and at >= $3::timestamptz and at < $4::timestamptz
+and ($5::text is null or strpos(lower(body), lower($5::text)) > 0)
+and ($6::text[] is null or level = any($6::text[])) and ($7::int2 < 0 or attempt = $7::int2)
+
+-- name: LogsUp
+select tenant_no, task_id, attempt, at, level, body, metadata from hatchet.log_line where {{LogFilter}}
+order by at limit $8::int4
+
+-- name: LogsDown
+select tenant_no, task_id, attempt, at, level, body, metadata from hatchet.log_line where {{LogFilter}}
+order by at desc limit $8::int4
+
+-- name: EventInsert
+insert into hatchet.event (tenant_no, id, key, scope, payload, metadata)
+select * from unnest($1::int4[], $2::int8[], $3::text[], $4::text[], $5::bytea[], $6::jsonb[])
+on conflict (tenant_no, id) do nothing
+
+-- plan: each
+-- name: Events
+select t.tenant_no, t.id, t.key, t.scope, t.payload, t.metadata from hatchet.event t
+where t.tenant_no = $1::int4 and t.id < $3::int8 and t.id >= greatest($2::int8, (
+	select hatchet.id_floor(now() - n.retention_hours * interval '1 hour') from hatchet.tenant n where n.tenant_no = $1::int4))
+and ($4::text[] is null or t.key = any($4::text[])) and ($5::int8[] is null or t.id = any($5::int8[]))
+and ($6::text[] is null or t.scope = any($6::text[]))
+and ($7::text[] is null or (
+	select bool_and(coalesce(t.metadata ->> k = v, false)) from unnest($7::text[], $8::text[]) m(k, v)))
+order by t.id desc offset $9::int4 limit $10::int4
+
+-- Recovery.
+-- name: LiveAll
+select l.id, l.tenant_no, l.step_no, l.worker_no, l.state, l.rank, l.attempt, l.app_retries, l.internal_retries, l.queued_at,
+	l.assigned_at, l.started_at, l.due_at, t.schedule_ms, t.exec_ms, l.flags & 1 = 1
+from hatchet.live l cross join lateral (
+	select t.schedule_ms, t.exec_ms from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t
+order by l.id
+
+-- Which tails exist.  No row of a tail can be due before the first one's creation plus the shortest schedule timeout of a
+-- step with that action: a bound from below, so nothing is read but one row of each.
+-- name: Tails
+select n.tenant_no, n.action_no, r.rank, timestamptz '2024-01-01 00:00:00+00' + ((q.id >> 22) + coalesce(
+	(select min(s.schedule_ms) from hatchet.step s where s.action_no = n.action_no), 0)) * interval '1 millisecond'
+from hatchet.action n cross join (values (0::int2), (1::int2), (2::int2), (3::int2)) r(rank)
+cross join lateral (
+	select q.id from hatchet.queue_item q where q.tenant_no = n.tenant_no and q.action_no = n.action_no and q.rank = r.rank
+	order by q.id limit 1) q
+
+-- name: MaxId
+select max(m.id) from hatchet.tenant n cross join lateral (
+	(select t.id from hatchet.task t where t.tenant_no = n.tenant_no order by t.id desc limit 1)
+	union all (select t.id from hatchet.event t where t.tenant_no = n.tenant_no order by t.id desc limit 1)) m
+
+-- Due rows of a tail, then one row without id: when to look again at the earliest.  Rows made after $4 less the shortest
+-- schedule timeout cannot be due and are not read.
+-- name: TailDue
+with bound as materialized (
+	select ms, hatchet.id_floor($4::timestamptz - ms * interval '1 millisecond' + interval '1 millisecond') as id from (
+		select coalesce(min(s.schedule_ms), 0) as ms from hatchet.step s where s.action_no = $2::int4) m),
+old as materialized (
+	select q.* from hatchet.queue_item q where q.tenant_no = $1::int4 and q.action_no = $2::int4 and q.rank = $3::int2
+	and q.id < (select b.id from bound b) and q.due_at is not null),
+due as materialized (select * from old where due_at <= $4::timestamptz order by due_at, id limit $5::int4),
+later as (
+	select min(o.due_at) as at from old o where not exists (select from due d where d.id = o.id)
+	union all
+	select timestamptz '2024-01-01 00:00:00+00' + ((q.id >> 22) + b.ms) * interval '1 millisecond'
+	from bound b cross join lateral (
+		select q.id from hatchet.queue_item q where q.tenant_no = $1::int4 and q.action_no = $2::int4
+		and q.rank = $3::int2 and q.id >= b.id order by q.id limit 1) q)
+select d.id, t.step_no, d.attempt, d.app_retries, d.internal_retries, d.queued_at, d.due_at, t.schedule_ms, t.exec_ms
+from due d cross join lateral (
+	select t.step_no, t.schedule_ms, t.exec_ms from hatchet.task t where t.tenant_no = $1::int4 and t.id = d.id limit 1) t
+union all
+select null, null, null, null, null, null, min(at), null, null from later
+
+-- name: Inputs
+select t.id, t.input, t.metadata, t.priority, t.parent_id, t.child_index, t.child_key
+from unnest($1::int8[], $2::int4[]) x(id, tenant_no) cross join lateral (
+	select t.* from hatchet.task t where t.tenant_no = x.tenant_no and t.id = x.id limit 1) t
