@@ -50,7 +50,14 @@ struct run_filter {
 /* Newest first. */
 void read_runs(struct db *db, struct arena *a, const struct run_filter *f, struct read_tasks *ret, struct op *op);
 struct status_counts { int64_t n[5]; };	/* by enum run_status */
+/* Above 10,000 runs and without metadata, worker or parent filter: ends counted by the minute in which they ended. */
 void read_counts(struct db *db, struct arena *a, const struct run_filter *f, struct status_counts *ret, struct op *op);
+
+/* Ended runs per minute of their end. */
+struct minute_row { int64_t minute_us; int32_t workflow_no; enum run_status status; int64_t n, run_us; };
+struct read_minutes { struct minute_row *p; uint32_t n; };
+void read_minutes(struct db *db, struct arena *a, int32_t tenant_no, int64_t since_us, int64_t until_us,
+		  struct read_minutes *ret, struct op *op);
 
 struct note_view { int64_t at; int16_t attempt; int kind; struct str body; };
 struct read_notes { struct note_view *p; uint32_t n; };
