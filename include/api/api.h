@@ -4,6 +4,10 @@
 #include "net/server.h"
 #include "svc/svc.h"
 
+#include <stdio.h>
+
+#define API_TOKEN_KID "1"	/* header kid of every token: there is one signing key */
+
 struct api_conf {
 	struct svc *svc;
 	const char *public_url;		/* claim server_url, aud, iss: http://host:port */
@@ -16,5 +20,6 @@ struct api *api_new(const struct api_conf *conf) MUST_USE;	/* server_conf.app */
 void api_free(struct api *a);
 extern const struct rpc_method api_rpcs[];	/* ends with path NULL */
 extern const struct rest_route api_rests[];	/* ends with pattern NULL */
+void api_compat_write(FILE *f);	/* docs/compatibility.md, from the two tables */
 struct step *api_gate(struct req *r, req_fn *next);
 #endif

@@ -1,0 +1,191 @@
+/* What the files of api share: who asks, ids as text, messages in and out, replies in JSON. */
+#ifndef API_API_INT_H
+#define API_API_INT_H
+#include "api/api.h"
+#include "json/json.h"
+#include "pb/dispatcher.pb-c.h"
+#include "pb/events.pb-c.h"
+#include "pb/pb.h"
+#include "pb/v1.pb-c.h"
+#include "pb/workflows.pb-c.h"
+
+struct auth;
+struct api {
+	struct api_conf conf;
+	struct svc *svc;
+	struct auth *auth;
+	uint64_t spans_received;	/* OTLP exports: counted, not kept */
+	struct buf *index_page;		/* web/index.html with the version filled in; made at its first request */
+};
+
+/* Who asks: set by the gate, on the request arena. */
+struct who {
+	struct cat_tenant *tenant;
+	req_fn *next;			/* the gate's own, while it looks the token up */
+	struct uuid token_id;
+	struct cat_token *token;
+	int64_t token_exp, token_iat;
+};
+
+static inline struct api *api_of(struct req *r)
+{
+	return req_app(r);
+}
+static inline struct svc *svc_of(struct req *r)
+{
+	return api_of(r)->svc;
+}
+static inline struct catalog *catalog_of(struct req *r)
+{
+	return svc_catalog(api_of(r)->svc);
+}
+static inline struct cat_tenant *tenant_of(struct req *r)
+{
+	return ((struct who *)req_user(r))->tenant;
+}
+struct now api_now(struct req *r);
+
+/* auth.c */
+struct auth *auth_new(void);
+void auth_free(struct auth *au);
+
+/* api_ids.c: public UUIDs and inner ids.  The text of a UUID of this server; ERR_INVALID when malformed, ERR_NOT_FOUND when
+ * it cannot be one of this tenant's. */
+bool api_id(struct req *r, struct str text, const char *field, int64_t *ret, struct err *err) MUST_USE;
+struct uuid api_uuid(struct req *r, int64_t id);
+ProtobufCBinaryData api_pb_id(struct req *r, int64_t id);
+struct cat_worker *api_worker(struct req *r, struct str text, const char *field, struct err *err) MUST_USE;
+struct cat_workflow *api_workflow(struct req *r, struct str text, const char *field, struct err *err) MUST_USE;
+
+/* gRPC messages: NULL and @err when the bytes are no such message. */
+void *api_msg(struct req *r, const ProtobufCMessageDescriptor *type, struct err *err) MUST_USE;
+struct step *api_reply_msg(struct req *r, const ProtobufCMessage *msg) MUST_USE;
+
+/* Text to be shown that may hold anything: NULs are dropped; false: not UTF-8. */
+bool api_clean_text(struct arena *a, struct str in, struct str *ret) MUST_USE;
+/* ASCII letters to lower case, copied. */
+struct str api_lower(struct arena *a, struct str in);
+
+/* trigger.c: one run to start, from whatever door; checked into an item of svc_trigger(). */
+struct trigger_args {
+	struct str name, input, metadata;
+	bool has_priority;
+	int32_t priority;
+	struct str parent_task;		/* UUID text; empty: no child */
+	struct str parent_run;
+	int32_t child_index;		/* -1: none */
+	struct str child_key;
+	struct str desired_worker;
+	bool has_worker_labels;
+};
+bool trigger_check(struct req *r, const struct trigger_args *t, struct svc_trigger_item *ret, struct err *err) MUST_USE;
+/* The parts that need no catalog. */
+bool trigger_check_texts(const struct trigger_args *t, size_t bytes_max, struct str *ret_input, struct str *ret_metadata,
+			 struct err *err) MUST_USE;
+
+/* cancel.c: by ids or by filter; *ret_ids are the runs asked for, on the request arena. */
+enum { CANCEL_IDS_MAX = 20000, CANCEL_PAGE = 1000 };
+struct cancel_filter {
+	int64_t since_us, until_us;
+	unsigned status_mask;
+	const int32_t *workflow_nos;
+	uint32_t n_workflows;
+	const struct str *meta_pairs;
+	uint32_t n_meta;
+};
+struct cancel_done {
+	int64_t *ids;
+	size_t n;
+};
+/* Ends the request by @reply(r, ids). */
+typedef struct step *cancel_reply_fn(struct req *r, const struct cancel_done *done);
+struct step *cancel_ids(struct req *r, const int64_t *ids, size_t n, cancel_reply_fn *reply) MUST_USE;
+struct step *cancel_filtered(struct req *r, const struct cancel_filter *f, cancel_reply_fn *reply) MUST_USE;
+
+/* api_json.c: replies and shapes shared by the REST handlers. */
+enum { REPLY_JSON_MAX = 256 << 20 };
+struct reply_json {
+	struct strb b;
+	struct jw w;
+};
+void json_begin(struct reply_json *j);
+struct step *json_end(struct req *r, unsigned status, struct reply_json *j) MUST_USE;	/* frees; too large: 500 */
+void json_time(struct jw *w, const char *key, int64_t wall_us);		/* INT64_MIN: the key is left out */
+void json_id(struct req *r, struct jw *w, const char *key, int64_t id);
+void json_meta(struct jw *w, const struct uuid *u, int64_t created_us, int64_t updated_us);	/* "metadata":{...} */
+void json_payload(struct jw *w, const char *key, struct str json);	/* empty: {} */
+void json_pagination(struct jw *w, uint32_t offset, uint32_t limit, size_t n_rows);
+struct step *json_fail_field(struct req *r, const char *field, const char *fmt, ...) MUST_USE PRINTF(3, 4);	/* 400 */
+
+/* Query parameters of lists.  false: *err is a 400 naming the parameter. */
+struct page {
+	uint32_t offset, limit;
+};
+bool query_page(struct req *r, uint32_t default_limit, uint32_t max_limit, uint32_t max_offset, struct page *ret, struct err *err) MUST_USE;
+bool query_time(struct req *r, const char *name, bool required, int64_t otherwise, int64_t *ret, struct err *err) MUST_USE;
+bool query_bool(struct req *r, const char *name, bool required, bool *ret, struct err *err) MUST_USE;
+bool query_statuses(struct req *r, const char *name, unsigned *ret_mask, struct err *err) MUST_USE;
+/* Pairs "key:value"; those without a colon are dropped, as the reference does. */
+size_t query_strs(struct req *r, const char *name, size_t max, struct str **ret);
+size_t query_meta(struct req *r, const char *name, struct str **ret);
+/* Workflow UUIDs to numbers: unknown ones become 0, which no workflow has. */
+bool query_workflows(struct req *r, const char *name, int32_t **ret, uint32_t *ret_n, struct err *err) MUST_USE;
+int32_t workflow_no_of(struct req *r, const struct uuid *u);
+
+/* timeline.c: what happened to one task, oldest first (data-model 5). */
+enum tl_kind {
+	TL_CREATED, TL_QUEUED, TL_ASSIGNED, TL_SENT, TL_STARTED, TL_FINISHED, TL_FAILED, TL_RETRYING, TL_CANCELLED, TL_TIMED_OUT,
+	TL_SCHEDULING_TIMED_OUT, TL_REASSIGNED, TL_SLOT_RELEASED, TL_TIMEOUT_REFRESHED, TL_COULD_NOT_SEND
+};
+struct tl_event {
+	enum tl_kind kind;
+	int16_t attempt;
+	int32_t worker_no;
+	int64_t at;
+	struct str message, error, output;
+};
+const char *tl_name(enum tl_kind k);
+size_t timeline(struct arena *a, const struct task_view *t, const struct note_view *notes, size_t n_notes, struct tl_event **ret);
+
+/* shape_task.c: tasks and runs as JSON. */
+void shape_task(struct req *r, struct jw *w, const struct task_view *t, int attempt);	/* V1TaskSummary; attempt -1: newest */
+void shape_run(struct req *r, struct jw *w, const struct task_view *t);		/* V1WorkflowRun */
+void shape_events(struct req *r, struct jw *w, const struct task_view *t, const struct tl_event *e, size_t n, bool newest_first,
+		  struct page page);
+struct str task_display_name(struct arena *a, struct str name, int64_t id);
+/* Which attempt row tells the result; NULL: none. */
+const struct attempt_view *task_attempt(const struct task_view *t, int attempt);
+
+/* workflow_check.c, workflow_norm.c: a definition, checked and in its one normal form.  The bound on its size bounds the
+ * memory of all that is made of it: less than the arena of a request. */
+enum { DEFINITION_BYTES_MAX = 2 << 20 };
+struct def {
+	V1__CreateWorkflowVersionRequest *norm;
+	struct cat_put put;		/* tenant_no is not set */
+};
+bool def_make(struct arena *a, const V1__CreateWorkflowVersionRequest *in, struct def *ret, struct err *err) MUST_USE;
+bool def_check(const V1__CreateWorkflowVersionRequest *in, struct err *err) MUST_USE;
+/* Indexes of the tasks, parents first; refuses unknown parents, names used twice and cycles. */
+bool def_order(struct arena *a, const V1__CreateWorkflowVersionRequest *in, size_t **ret, struct err *err) MUST_USE;
+bool def_steps(struct arena *a, const V1__CreateWorkflowVersionRequest *in, struct cat_put *put, struct err *err) MUST_USE;
+struct str def_unsupported(struct arena *a, const V1__CreateWorkflowVersionRequest *in);
+V1__CreateWorkflowVersionRequest *def_normalise(struct arena *a, const V1__CreateWorkflowVersionRequest *in, const size_t *order);
+
+/* Handlers, one table each in rpc_tables.c and rest_tables.c. */
+#define API_RPCS(X) \
+	X(get_version) X(register) X(listen) X(listen_v2) X(heartbeat) X(unsubscribe) X(send_step_action_event) X(release_slot) \
+	X(refresh_timeout) X(upsert_worker_labels) X(subscribe_runs) X(subscribe_events) X(put_workflow) X(get_run_details) \
+	X(cancel_tasks) X(trigger_workflow_run) X(trigger_workflow) X(bulk_trigger_workflow) X(push) X(bulk_push) X(put_log) \
+	X(trace_export)
+#define API_RPC_X(name) struct step *rpc_##name(struct req *r) MUST_USE;
+API_RPCS(API_RPC_X)
+#undef API_RPC_X
+#define API_RESTS(X) \
+	X(live) X(ready) X(metrics) X(version) X(meta) X(cloud_metadata) X(static) X(tenant_get) X(workflow_list) X(workflow_get) \
+	X(workflow_delete) X(workflow_version) X(run_list) X(run_external_ids) X(run_trigger) X(run_get) X(run_status) \
+	X(run_task_events) X(task_get) X(task_logs) X(task_events) X(tasks_cancel) X(task_metrics) X(queue_metrics) X(worker_list) \
+	X(worker_get) X(worker_patch) X(event_list) X(event_get)
+#define API_REST_X(name) struct step *rest_##name(struct req *r) MUST_USE;
+API_RESTS(API_REST_X)
+#undef API_REST_X
+#endif
