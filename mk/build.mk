@@ -6,7 +6,7 @@ GEN_SRCS := $(GEN_PB_C) build/gen/sql.c
 define MODE
 build/$(1)/%.o: %.c | $$(GEN)
 	@mkdir -p $$(@D)
-	@echo '  CC $$@'; $$(CC) $$(CSTD) $$(CPPFLAGS) $$(CFLAGS_$(1)) $$(if $$(filter build/gen/%,$$<),-w,$$(WARN) $$(ALWAYS)) -Isrc/$$(word 2,$$(subst /, ,$$<)) -Itests/lib -MMD -MP -c -o $$@ $$<
+	@echo '  CC $$@'; $$(CC) $$(CSTD) $$(CPPFLAGS) $$(CFLAGS_$(1)) $$(if $$(filter build/gen/%,$$<),-w,$$(WARN) $$(ALWAYS)) -Isrc/$$(word 2,$$(subst /, ,$$<)) -Itests/lib -MD -MP -c -o $$@ $$<
 build/$(1)/embed.o: build/gen/embed.S
 	@mkdir -p $$(@D)
 	@$$(CC) -c -o $$@ $$<
