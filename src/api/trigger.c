@@ -1,0 +1,91 @@
+/* One run to start, whatever door it comes through: names, JSON, sizes, what is not built.
+ * Invariant: nothing of a call is handed to svc before every item of it has passed here.
+ * Child runs are linked to their parent; equal child keys are not recognised yet. */
+#include "api_int.h"
+
+#include "base/text.h"
+
+enum { ENVELOPE_BYTES = 64 << 10, CHILD_KEY_MAX = 1024 };
+
+/* null and empty metadata are none. */
+static bool metadata_check(struct str in, struct str *ret, struct err *err)
+{
+	*ret = STR_NULL;
+	if (!in.n || str_eq(in, STR("null")))
+		return true;
+	*ret = in;
+	return json_check(in, JSON_F_OBJECT | JSON_F_DB, "additional_metadata", err);
+}
+
+bool trigger_check_texts(const struct trigger_args *t, size_t bytes_max, struct str *ret_input, struct str *ret_metadata,
+			 struct err *err)
+{
+	size_t room = bytes_max - ENVELOPE_BYTES, n = t->input.n + t->metadata.n;
+
+	*ret_input = t->input;
+	if (n > room)
+		return err_set(err, ERR_EXHAUSTED, "input and additional_metadata have %zu bytes, at most %zu are allowed", n, room);
+	if (t->input.n && !json_check(t->input, JSON_F_NO_NUL, "input", err))
+		return false;
+	if (!metadata_check(t->metadata, ret_metadata, err))
+		return false;
+	if (t->has_priority && (t->priority < 1 || t->priority > 3))
+		return err_set(err, ERR_INVALID, "priority: must be 1 to 3");
+	return true;
+}
+
+/* Child fields mean something only together with the parent's task (wire 4.4). */
+static bool parent_check(struct req *r, const struct trigger_args *t, struct svc_trigger_item *ret, struct err *err)
+{
+	struct uuid u;
+	struct err why;
+
+	ret->child_index = -1;
+	if (!t->parent_task.n)
+		return true;
+	if (!api_id(r, t->parent_task, "parent_task_run_external_id", &ret->parent_id, &why))
+		return err_set(err, ERR_INVALID, "%s", why.msg);
+	if (t->parent_run.n && !uuid_parse(t->parent_run, &u))
+		return err_set(err, ERR_INVALID, "parent_id: must be a UUID of 36 characters");
+	if (!text_check(t->child_key, "child_key", err))
+		return false;
+	if (t->child_key.n > CHILD_KEY_MAX)
+		return err_set(err, ERR_INVALID, "child_key: at most %d bytes", CHILD_KEY_MAX);
+	ret->child_index = MAX(t->child_index, -1);
+	ret->child_key = t->child_key;
+	return true;
+}
+
+static bool version_check(struct req *r, const struct trigger_args *t, struct cat_version **ret, struct err *err)
+{
+	struct cat_workflow *w;
+
+	if (!t->name.n || !utf8_valid(t->name))
+		return err_set(err, ERR_INVALID, "name: must be the name of a workflow");
+	w = cat_workflow_by_name(catalog_of(r), tenant_of(r)->tenant_no, t->name);
+	if (!w || !w->latest || w->latest->n_steps == 0)
+		return err_set(err, ERR_NOT_FOUND, "workflow %.*s not found", (int)MIN(t->name.n, 200u), t->name.p);
+	*ret = w->latest;
+	if (w->latest->unsupported.n)
+		return err_set(err, ERR_UNIMPLEMENTED, "workflow %.*s cannot run yet; not built: %.*s", (int)MIN(t->name.n, 100u), t->name.p,
+			       STR_FMT(w->latest->unsupported));
+	if (w->latest->is_dag || w->latest->n_steps != 1)
+		return err_set(err, ERR_UNIMPLEMENTED, "workflow %.*s cannot run yet; not built: more than one task",
+			       (int)MIN(t->name.n, 100u), t->name.p);
+	return true;
+}
+
+bool trigger_check(struct req *r, const struct trigger_args *t, struct svc_trigger_item *ret, struct err *err)
+{
+	struct uuid u;
+
+	*ret = (struct svc_trigger_item){0};
+	if (!trigger_check_texts(t, svc_msg_bytes_max(svc_of(r)), &ret->input, &ret->metadata, err) || !parent_check(r, t, ret, err))
+		return false;
+	if (t->desired_worker.n && !uuid_parse(t->desired_worker, &u))
+		return err_set(err, ERR_INVALID, "desired_worker_id: must be a UUID of 36 characters");
+	if (t->has_worker_labels)
+		return err_set(err, ERR_UNIMPLEMENTED, "desired_worker_labels: worker labels are not built yet");
+	ret->priority = (int16_t)(t->has_priority ? t->priority : 0);
+	return version_check(r, t, &ret->version, err);
+}
