@@ -18,6 +18,7 @@ struct fix {
 	struct owner *owner;
 	enum owner_state states[32];
 	unsigned n_states, n_up, n_down;
+	bool has_loop;
 	struct flush *flush;
 	struct arena *a;
 	int64_t now_us;
@@ -60,6 +61,7 @@ static inline void fix_open(struct fix *f, const char *url, const char *through,
 	struct owner_conf oc = {.address = "here:7077", .on_state = fix_on_state, .arg = f};
 
 	*f = (struct fix){.url = url, .loop = loop ? loop : loop_new(), .flush = flush_new(), .a = arena_new(64u << 20)};
+	f->has_loop = !loop;
 	f->now_us = wall_us();
 	conf.loop = oc.loop = f->loop;
 	conf.url = through ? through : url;
@@ -81,6 +83,8 @@ static inline void fix_close(struct fix *f)
 	db_free(f->db);
 	flush_free(f->flush);
 	arena_free(f->a);
+	if (f->has_loop)
+		loop_free(f->loop);
 }
 
 /* sends and waits; the code it ended with */

@@ -364,8 +364,8 @@ TEST(two_start_at_once)
 	CHECK(wait_until(a.loop, fix_is_active, &a, 3000) || wait_until(a.loop, fix_is_active, &b, 3000));
 	CHECK(wait_until(a.loop, is_standby, fix_is_active(&a) ? &b : &a, 3000));
 	CHECK(fix_is_active(&a) != fix_is_active(&b));
-	fix_close(&a);
 	fix_close(&b);
+	fix_close(&a);
 }
 
 TEST(end_waits_for_the_flush)

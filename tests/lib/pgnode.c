@@ -12,6 +12,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -101,7 +102,7 @@ static void wait_server(void)
 {
 	struct err err;
 
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < 1500; i++) {
 		struct db_sync *c = db_sync_open(pgnode_url("postgres", NULL), &err);
 		struct timespec ts = {.tv_nsec = 10000000};
 
@@ -109,9 +110,33 @@ static void wait_server(void)
 			db_sync_close(c);
 			return;
 		}
+		/* it refuses to start while backends of a killed one still end */
+		if (waitpid(server, NULL, WNOHANG) == server)
+			start_server();
 		nanosleep(&ts, NULL);
 	}
 	die(err.msg);
+}
+
+/* processes of the server: their working directory is the data directory; a zombie has none */
+static bool has_processes(void)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *e;
+	char data[100], path[300], at[200];
+	bool found = false;
+
+	snprintf(data, sizeof(data), "%s/data", dir);
+	while (d && !found && (e = readdir(d)) != NULL) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/%s/cwd", e->d_name);
+		n = readlink(path, at, sizeof(at) - 1);
+		found = n > 0 && strncmp(at, data, (size_t)n) == 0 && data[n] == '\0';
+	}
+	if (d)
+		closedir(d);
+	return found;
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
@@ -125,6 +150,9 @@ static void stop(void)
 		return;
 	kill(server, SIGQUIT);
 	waitpid(server, NULL, 0);
+	/* one that a test restarted ends with that test */
+	for (int i = 0; i < 500 && has_processes(); i++)
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
 	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -162,18 +190,30 @@ __attribute__((constructor)) static void boot(void)
 		die("initdb failed");
 	start_server();
 	atexit(stop);
+	wait_server();
 	if (chdir(cwd) != 0)
 		die("chdir");
-	wait_server();
 	make_template();
+}
+
+/* strings handed out live as long as the program, and are no leak */
+const char *pgnode_keep(const char *fmt, ...)
+{
+	static struct arena *kept;
+	char buf[4096];
+	va_list ap;
+
+	if (!kept)
+		kept = arena_new(64u << 20);
+	va_start(ap, fmt);
+	vsnprintf(buf, sizeof(buf), fmt, ap);
+	va_end(ap);
+	return arena_strz(kept, str_c(buf));
 }
 
 const char *pgnode_url(const char *db, const char *user)
 {
-	char *url = xmalloc(300);
-
-	snprintf(url, 300, "host=%s port=%s user=%s dbname=%s", dir, PORT, user ? user : "postgres", db);
-	return url;
+	return pgnode_keep("host=%s port=%s user=%s dbname=%s", dir, PORT, user ? user : "postgres", db);
 }
 
 static const char *new_db(const char *from)
@@ -223,13 +263,13 @@ const char *pgnode_text(const char *url, const char *sql)
 	struct arena *a = arena_new(16u << 20);
 	const struct db_rows *rows;
 	struct err err;
-	char *out;
+	const char *out;
 
 	if (!db_sync_query(c, a, sql, NULL, 0, &rows, &err))
 		tap_fail(__FILE__, __LINE__, "%s: %s", sql, err.msg);
 	if (db_rows_n(rows) == 0)
 		tap_fail(__FILE__, __LINE__, "no row: %s", sql);
-	out = xstrndup(db_rows_text(rows, 0, 0));
+	out = pgnode_keep("%.*s", STR_FMT(db_rows_text(rows, 0, 0)));
 	arena_free(a);
 	db_sync_close(c);
 	return out;
@@ -237,15 +277,12 @@ const char *pgnode_text(const char *url, const char *sql)
 
 int64_t pgnode_int(const char *url, const char *sql)
 {
-	char *s = (char *)(uintptr_t)pgnode_text(url, sql);
-	int64_t v = strtoll(s, NULL, 10);
-
-	free(s);
-	return v;
+	return strtoll(pgnode_text(url, sql), NULL, 10);
 }
 
 void pgnode_crash(void)
 {
+	struct timespec ts = {.tv_nsec = 10000000};
 	char path[100];
 	FILE *f;
 	int pid = 0;
@@ -258,6 +295,12 @@ void pgnode_crash(void)
 	kill(pid, SIGKILL);
 	if (is_remade)
 		waitpid(pid, NULL, 0);
+	while (has_processes())
+		nanosleep(&ts, NULL);
+	/* by these its zombie would count as a running server */
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/.s.PGSQL." PORT ".lock", dir);
+	unlink(path);
 }
 
 /* The new server belongs to this test's process and ends with it: tests after it find none, so this must be the last test
@@ -268,20 +311,11 @@ void pgnode_restart(void)
 
 	if (!getcwd(cwd, sizeof(cwd)) || chdir(dir) != 0)
 		die("chdir");
-	/* backends of the old one must be gone before a new one can start; it is tried until then */
-	for (int i = 0; i < 100; i++) {
-		struct timespec ts = {.tv_nsec = 100000000};
-		int status;
-
-		start_server();
-		nanosleep(&ts, NULL);
-		if (waitpid(server, &status, WNOHANG) == 0)
-			break;
-	}
+	start_server();
 	is_remade = true;
+	wait_server();
 	if (chdir(cwd) != 0)
 		die("chdir");
-	wait_server();
 }
 
 /* --- waiting ------------------------------------------------------------------------------------------------------------- */

@@ -7,12 +7,13 @@
 #include "base/op.h"
 #include "db/db.h"
 
-const char *pgnode_new_db(void);	/* URL of a fresh clone of the template; the string is never freed */
+const char *pgnode_new_db(void);	/* URL of a fresh clone of the template; strings are never freed */
 const char *pgnode_empty_db(void);	/* URL of a database without the schema */
 const char *pgnode_url(const char *db, const char *user);	/* user NULL: the superuser */
+const char *pgnode_keep(const char *fmt, ...) PRINTF(1, 2);
 void pgnode_exec(const char *url, const char *sql);		/* fails the test on error */
 int64_t pgnode_int(const char *url, const char *sql);		/* first cell; fails the test on error */
-const char *pgnode_text(const char *url, const char *sql);	/* first cell, heap */
+const char *pgnode_text(const char *url, const char *sql);	/* first cell, at most 4 KB */
 void pgnode_crash(void);		/* kill -9 of the whole server */
 void pgnode_restart(void);		/* after pgnode_crash; waits until it answers */
 

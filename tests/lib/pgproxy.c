@@ -170,10 +170,7 @@ struct pgproxy *pgproxy_new(void)
 
 const char *pgproxy_url(struct pgproxy *p, const char *url)
 {
-	char *out = xmalloc(400);
-
-	snprintf(out, 400, "host=%s %s", p->dir, strstr(url, "port="));
-	return out;
+	return pgnode_keep("host=%s %s", p->dir, strstr(url, "port="));
 }
 
 void pgproxy_lose_request(struct pgproxy *p)
