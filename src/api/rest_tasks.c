@@ -1,0 +1,347 @@
+/* Tasks: one, its log, cancel, counts by status. */
+#include "api_int.h"
+
+#include "base/text.h"
+
+enum { LOG_LIMIT = 50, LOG_MAX = 1000, LEVELS_MAX = 8, META_MAX = 1000 };
+
+/* --- one task ----------------------------------------------------------------------------------------------------------------------- */
+
+struct one {
+	int64_t id;
+	int attempt;		/* counted from 0; -1 newest */
+	struct read_tasks got;
+	struct log_filter logs;
+	struct read_logs lines;
+};
+
+/* ?attempt= counts from 1 */
+static bool query_attempt(struct req *r, int *ret, struct err *err)
+{
+	struct str s;
+	int64_t v = 0;
+
+	*ret = -1;
+	if (!req_query(r, "attempt", 0, &s))
+		return true;
+	if (!str_to_i64(s, &v) || v < 1 || v > INT16_MAX)
+		return err_set(err, ERR_INVALID, "attempt: must be 1 to %d", INT16_MAX);
+	*ret = (int)v - 1;
+	return true;
+}
+
+static struct step *task_reply(struct req *r)
+{
+	struct one *o = REQ_STATE(r, struct one);
+	const struct task_view *t = o->got.tasks;
+	struct reply_json j;
+
+	if (o->got.n == 0)
+		return req_fail(r, ERR_NOT_FOUND, "there is no such task");
+	if (o->attempt >= 0 && !task_attempt(t, o->attempt) &&
+	    ((t->live_state < 0 && !t->in_tail) || t->live_attempt != o->attempt))
+		return req_fail(r, ERR_NOT_FOUND, "the task has no attempt %d", o->attempt + 1);
+	json_begin(&j);
+	shape_task(r, &j.w, t, o->attempt);
+	return json_end(r, 200, &j);
+}
+
+struct step *rest_task_get(struct req *r)
+{
+	struct one *o = REQ_STATE(r, struct one);
+	struct err err;
+
+	if (!api_id(r, req_param(r, "task"), "task", &o->id, &err) || !query_attempt(r, &o->attempt, &err))
+		return req_fail_err(r, &err);
+	read_tasks(svc_db(svc_of(r)), req_arena(r), tenant_of(r)->tenant_no, &o->id, 1, READ_PAYLOADS | READ_ALL_ATTEMPTS, &o->got,
+		   req_op(r, task_reply));
+	return req_await(r);
+}
+
+/* --- its log ------------------------------------------------------------------------------------------------------------------------- */
+
+static void put_line(struct req *r, struct jw *w, const struct log_row *l, struct str name)
+{
+	jw_obj_begin(w);
+	jw_kv_time(w, "createdAt", l->at);
+	jw_kv_str(w, "message", l->body);
+	json_payload(w, "metadata", l->metadata);
+	json_id(r, w, "taskExternalId", l->task_id);
+	jw_kv_str(w, "taskDisplayName", name);
+	jw_kv_i64(w, "retryCount", l->attempt);
+	jw_kv_i64(w, "attempt", l->attempt + 1);
+	if (l->level.n)
+		jw_kv_str(w, "level", l->level);
+	jw_obj_end(w);
+}
+
+static struct step *log_reply(struct req *r)
+{
+	struct one *o = REQ_STATE(r, struct one);
+	const struct cat_step *step;
+	struct reply_json j;
+	struct str name;
+
+	if (o->got.n == 0)
+		return req_fail(r, ERR_NOT_FOUND, "there is no such task");
+	step = cat_step(catalog_of(r), o->got.tasks[0].step_no);
+	name = task_display_name(req_arena(r), step ? step->readable_id : STR("task"), o->id);
+	json_begin(&j);
+	jw_obj_begin(&j.w);
+	json_pagination(&j.w, 0, o->logs.limit, o->lines.n);
+	jw_key(&j.w, "rows");
+	jw_arr_begin(&j.w);
+	for (uint32_t i = 0; i < o->lines.n; i++)
+		put_line(r, &j.w, &o->lines.p[i], name);
+	jw_arr_end(&j.w);
+	jw_obj_end(&j.w);
+	return json_end(r, 200, &j);
+}
+
+static bool read_log_filter(struct req *r, struct log_filter *f, struct err *err)
+{
+	struct str *levels, s;
+	struct page page;
+
+	if (!query_page(r, LOG_LIMIT, LOG_MAX, 0, &page, err) || !query_time(r, "since", false, INT64_MIN, &f->since_us, err) ||
+	    !query_time(r, "until", false, INT64_MAX, &f->until_us, err) || !query_attempt(r, &f->attempt, err))
+		return false;
+	f->limit = page.limit;
+	if (req_query(r, "search", 0, &f->search) && !text_check(f->search, "search", err))
+		return false;
+	f->n_levels = (uint32_t)query_strs(r, "levels", LEVELS_MAX, &levels);
+	f->levels = levels;
+	for (uint32_t i = 0; i < f->n_levels; i++)
+		if (!str_eq(levels[i], STR("DEBUG")) && !str_eq(levels[i], STR("INFO")) && !str_eq(levels[i], STR("WARN")) &&
+		    !str_eq(levels[i], STR("ERROR")))
+			return err_set(err, ERR_INVALID, "levels: must be DEBUG, INFO, WARN or ERROR");
+	if (!req_query(r, "order_by_direction", 0, &s))
+		return true;
+	f->descending = str_ieq(s, STR("DESC"));
+	return f->descending || str_ieq(s, STR("ASC")) || err_set(err, ERR_INVALID, "order_by_direction: must be ASC or DESC");
+}
+
+struct step *rest_task_logs(struct req *r)
+{
+	struct one *o = REQ_STATE(r, struct one);
+	struct db *db = svc_db(svc_of(r));
+	struct err err;
+
+	if (!api_id(r, req_param(r, "task"), "task", &o->id, &err) || !read_log_filter(r, &o->logs, &err))
+		return req_fail_err(r, &err);
+	o->logs.tenant_no = tenant_of(r)->tenant_no;
+	o->logs.task_id = o->id;
+	read_tasks(db, req_arena(r), o->logs.tenant_no, &o->id, 1, 0, &o->got, req_op(r, log_reply));
+	read_logs(db, req_arena(r), &o->logs, &o->lines, req_op(r, log_reply));
+	return req_await(r);
+}
+
+/* --- cancel --------------------------------------------------------------------------------------------------------------------------- */
+
+static struct step *cancelled(struct req *r, const struct cancel_done *done)
+{
+	struct reply_json j;
+
+	json_begin(&j);
+	jw_obj_begin(&j.w);
+	jw_key(&j.w, "ids");
+	jw_arr_begin(&j.w);
+	for (size_t i = 0; i < done->n; i++) {
+		struct uuid u = api_uuid(r, done->ids[i]);
+
+		jw_uuid(&j.w, &u);
+	}
+	jw_arr_end(&j.w);
+	jw_obj_end(&j.w);
+	return json_end(r, 200, &j);
+}
+
+static bool body_time(const struct jv *v, const char *field, bool required, int64_t otherwise, int64_t *ret, struct err *err)
+{
+	*ret = otherwise;
+	if (jv_type(v) == JV_ABSENT || jv_type(v) == JV_NULL)
+		return !required || err_set(err, ERR_INVALID, "%s: is required", field);
+	return (jv_type(v) == JV_STR && rfc3339_parse(jv_str(v), ret)) || err_set(err, ERR_INVALID, "%s: must be an RFC 3339 time", field);
+}
+
+static bool body_list(const struct jv *v, const char *field, size_t max, struct err *err)
+{
+	if (jv_type(v) == JV_ABSENT || jv_type(v) == JV_NULL)
+		return true;
+	if (jv_type(v) != JV_ARR || jv_len(v) > max)
+		return err_set(err, ERR_INVALID, "%s: must be a list of at most %zu", field, max);
+	for (size_t i = 0; i < jv_len(v); i++)
+		if (jv_type(jv_at(v, i)) != JV_STR)
+			return err_set(err, ERR_INVALID, "%s[%zu]: must be a text", field, i);
+	return true;
+}
+
+/* A list that is present but says nothing must not widen what is cancelled: every entry is checked. */
+static bool filter_lists(struct req *r, const struct jv *v, struct cancel_filter *f, struct err *err)
+{
+	const struct jv *statuses = jv_get(v, "statuses"), *ids = jv_get(v, "workflowIds"), *meta = jv_get(v, "additionalMetadata");
+	int32_t *nos = ARENA_ARRAY(req_arena(r), int32_t, META_MAX);
+	struct str *pairs = ARENA_ARRAY(req_arena(r), struct str, META_MAX);
+	struct uuid u;
+
+	if (!body_list(statuses, "filter.statuses", META_MAX, err) || !body_list(ids, "filter.workflowIds", META_MAX, err) ||
+	    !body_list(meta, "filter.additionalMetadata", META_MAX, err))
+		return false;
+	for (size_t i = 0; i < jv_len(statuses); i++) {
+		enum run_status s;
+
+		if (!run_status_parse(jv_str(jv_at(statuses, i)), &s))
+			return err_set(err, ERR_INVALID, "filter.statuses[%zu]: is not a status", i);
+		f->status_mask |= 1u << s;
+	}
+	for (size_t i = 0; i < jv_len(ids); i++) {
+		if (!uuid_parse(jv_str(jv_at(ids, i)), &u))
+			return err_set(err, ERR_INVALID, "filter.workflowIds[%zu]: must be a UUID of 36 characters", i);
+		nos[f->n_workflows++] = workflow_no_of(r, &u);
+	}
+	for (size_t i = 0; i < jv_len(meta); i++) {
+		pairs[f->n_meta] = jv_str(jv_at(meta, i));
+		if (!pairs[f->n_meta].n || !memchr(pairs[f->n_meta].p, ':', pairs[f->n_meta].n))
+			return err_set(err, ERR_INVALID, "filter.additionalMetadata[%zu]: must be key:value", i);
+		if (!text_check(pairs[f->n_meta++], "filter.additionalMetadata", err))
+			return false;
+	}
+	f->workflow_nos = nos;
+	f->meta_pairs = pairs;
+	return true;
+}
+
+static struct step *cancel_listed(struct req *r, const struct jv *list)
+{
+	int64_t *ids;
+	struct err err;
+	size_t n = 0;
+
+	if (!body_list(list, "externalIds", CANCEL_IDS_MAX, &err))
+		return req_fail_err(r, &err);
+	ids = ARENA_ARRAY(req_arena(r), int64_t, jv_len(list) + 1);
+	for (size_t i = 0; i < jv_len(list); i++) {
+		if (api_id(r, jv_str(jv_at(list, i)), "externalIds", &ids[n], &err))
+			n++;
+		else if (err.code != ERR_NOT_FOUND)	/* unknown ones are no-ops */
+			return req_fail_err(r, &err);
+	}
+	return cancel_ids(r, ids, n, cancelled);
+}
+
+struct step *rest_tasks_cancel(struct req *r)
+{
+	struct cancel_filter f = {0};
+	const struct jv *body, *ids, *filter;
+	struct err err;
+	bool has_ids, has_filter;
+
+	body = json_parse(req_arena(r), req_body(r), &err);
+	if (!body)
+		return req_fail(r, ERR_INVALID, "body: %.280s", err.msg);
+	ids = jv_get(body, "externalIds");
+	filter = jv_get(body, "filter");
+	has_ids = jv_type(ids) != JV_ABSENT && jv_type(ids) != JV_NULL;
+	has_filter = jv_type(filter) != JV_ABSENT && jv_type(filter) != JV_NULL;
+	if (has_ids == has_filter)
+		return req_fail(r, ERR_INVALID, "externalIds: either this or filter must be given");
+	if (has_ids)
+		return cancel_listed(r, ids);
+	if (jv_type(filter) != JV_OBJ)
+		return json_fail_field(r, "filter", "must be an object");
+	if (!body_time(jv_get(filter, "since"), "filter.since", true, 0, &f.since_us, &err) ||
+	    !body_time(jv_get(filter, "until"), "filter.until", false, INT64_MAX, &f.until_us, &err) ||
+	    !filter_lists(r, filter, &f, &err))
+		return req_fail_err(r, &err);
+	return cancel_filtered(r, &f, cancelled);
+}
+
+/* --- counts ----------------------------------------------------------------------------------------------------------------------------- */
+
+struct counting {
+	struct run_filter f;
+	struct status_counts counts;
+};
+
+static struct step *metrics_reply(struct req *r)
+{
+	struct counting *c = REQ_STATE(r, struct counting);
+	struct reply_json j;
+
+	json_begin(&j);
+	jw_arr_begin(&j.w);
+	for (size_t i = 0; i < ARRAY_LEN(c->counts.n); i++) {
+		jw_obj_begin(&j.w);
+		jw_kv_c(&j.w, "status", run_status_name((enum run_status)i));
+		jw_kv_i64(&j.w, "count", c->counts.n[i]);
+		if (i == RUN_RUNNING) {
+			jw_key(&j.w, "runningDetailCount");
+			jw_obj_begin(&j.w);
+			jw_kv_i64(&j.w, "evicted", 0);
+			jw_kv_i64(&j.w, "onWorker", c->counts.n[i]);
+			jw_obj_end(&j.w);
+		}
+		jw_obj_end(&j.w);
+	}
+	jw_arr_end(&j.w);
+	return json_end(r, 200, &j);
+}
+
+struct step *rest_task_metrics(struct req *r)
+{
+	struct counting *c = REQ_STATE(r, struct counting);
+	struct str *pairs, s;
+	struct err err;
+	int32_t *nos;
+
+	c->f.tenant_no = tenant_of(r)->tenant_no;
+	if (!query_time(r, "since", true, 0, &c->f.since_us, &err) || !query_time(r, "until", false, INT64_MAX, &c->f.until_us, &err) ||
+	    !query_workflows(r, "workflow_ids", &nos, &c->f.n_workflows, &err))
+		return req_fail_err(r, &err);
+	c->f.workflow_nos = nos;
+	c->f.n_meta = (uint32_t)query_meta(r, "additional_metadata", &pairs);
+	c->f.meta_pairs = pairs;
+	if (req_query(r, "triggering_event_external_id", 0, &s))
+		return metrics_reply(r);	/* no run is started by an event yet */
+	if (req_query(r, "parent_task_external_id", 0, &s) && !api_id(r, s, "parent_task_external_id", &c->f.parent_id, &err))
+		return err.code == ERR_NOT_FOUND ? metrics_reply(r) : req_fail_err(r, &err);
+	read_counts(svc_db(svc_of(r)), req_arena(r), &c->f, &c->counts, req_op(r, metrics_reply));
+	return req_await(r);
+}
+
+static struct step *queue_reply(struct req *r)
+{
+	struct counting *c = REQ_STATE(r, struct counting);
+	struct reply_json j;
+
+	json_begin(&j);
+	jw_obj_begin(&j.w);
+	jw_key(&j.w, "total");
+	jw_obj_begin(&j.w);
+	jw_kv_i64(&j.w, "numQueued", c->counts.n[RUN_QUEUED]);
+	jw_kv_i64(&j.w, "numRunning", c->counts.n[RUN_RUNNING]);
+	jw_kv_i64(&j.w, "numPending", 0);
+	jw_obj_end(&j.w);
+	jw_obj_end(&j.w);
+	return json_end(r, 200, &j);
+}
+
+struct step *rest_queue_metrics(struct req *r)
+{
+	struct counting *c = REQ_STATE(r, struct counting);
+	struct str *pairs;
+	struct err err;
+	int32_t *nos;
+
+	if (!query_workflows(r, "workflows", &nos, &c->f.n_workflows, &err))
+		return req_fail_err(r, &err);
+	c->f.tenant_no = tenant_of(r)->tenant_no;
+	c->f.until_us = INT64_MAX;
+	c->f.workflow_nos = nos;
+	c->f.status_mask = 1u << RUN_QUEUED | 1u << RUN_RUNNING;
+	c->f.n_meta = (uint32_t)query_meta(r, "additionalMetadata", &pairs);
+	c->f.meta_pairs = pairs;
+	c->f.meta_and = true;
+	read_counts(svc_db(svc_of(r)), req_arena(r), &c->f, &c->counts, req_op(r, queue_reply));
+	return req_await(r);
+}
