@@ -201,7 +201,8 @@ void pgmsg_split(const char *msg, char state[6], char *text, size_t text_max)
 	for (p = msg; n > 8 && p + 8 < msg + n; p++) {
 		size_t k = strspn(p, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ");
 
-		if (k == 5 && p[5] == ':' && p[6] == ' ' && p > msg && p[-1] == ' ') {
+		/* "FATAL" has five capitals too, but no digit */
+		if (k == 5 && strcspn(p, "0123456789") < 5 && p[5] == ':' && p[6] == ' ' && p > msg && p[-1] == ' ') {
 			memcpy(state, p, 5);
 			state[5] = '\0';
 			n -= (size_t)(p + 7 - msg);

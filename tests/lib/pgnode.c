@@ -280,6 +280,23 @@ int64_t pgnode_int(const char *url, const char *sql)
 	return strtoll(pgnode_text(url, sql), NULL, 10);
 }
 
+void pgnode_hba(const char *line)
+{
+	char path[100], old[65536];
+	FILE *f;
+	size_t n;
+
+	snprintf(path, sizeof(path), "%s/data/pg_hba.conf", dir);
+	f = fopen(path, "r+");
+	if (!f)
+		die("pg_hba.conf");
+	n = fread(old, 1, sizeof(old), f);
+	rewind(f);
+	fprintf(f, "%s\n%.*s", line, (int)n, old);
+	fclose(f);
+	pgnode_exec(pgnode_url("postgres", NULL), "select pg_reload_conf()");
+}
+
 void pgnode_crash(void)
 {
 	struct timespec ts = {.tv_nsec = 10000000};

@@ -14,6 +14,7 @@ const char *pgnode_keep(const char *fmt, ...) PRINTF(1, 2);
 void pgnode_exec(const char *url, const char *sql);		/* fails the test on error */
 int64_t pgnode_int(const char *url, const char *sql);		/* first cell; fails the test on error */
 const char *pgnode_text(const char *url, const char *sql);	/* first cell, at most 4 KB */
+void pgnode_hba(const char *line);	/* put before all other lines of pg_hba.conf */
 void pgnode_crash(void);		/* kill -9 of the whole server */
 void pgnode_restart(void);		/* after pgnode_crash; waits until it answers */
 
