@@ -77,7 +77,7 @@ struct step *json_fail_field(struct req *r, const char *field, const char *fmt, 
 	return req_fail(r, ERR_INVALID, "%s: %.200s", field, text);
 }
 
-/* --- query ------------------------------------------------------------------------------------------------------------------------ */
+/* --- query ------------------------------------------------------------ */
 
 static bool query_int(struct req *r, const char *name, int64_t min, int64_t max, int64_t otherwise, uint32_t *ret, struct err *err)
 {

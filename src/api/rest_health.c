@@ -65,7 +65,7 @@ struct step *rest_cloud_metadata(struct req *r)
 	return req_reply_http(r, 200, "application/json", STR("{\"errors\":[{\"description\":\"oss\"}]}"));
 }
 
-/* --- files ------------------------------------------------------------------------------------------------------------------------------ */
+/* --- files ------------------------------------------------------------ */
 
 static const char *content_type(struct str name)
 {

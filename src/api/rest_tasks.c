@@ -5,7 +5,7 @@
 
 enum { LOG_LIMIT = 50, LOG_MAX = 1000, LEVELS_MAX = 8, META_MAX = 1000 };
 
-/* --- one task ----------------------------------------------------------------------------------------------------------------------- */
+/* --- one task ------------------------------------------------------------ */
 
 struct one {
 	int64_t id;
@@ -58,7 +58,7 @@ struct step *rest_task_get(struct req *r)
 	return req_await(r);
 }
 
-/* --- its log ------------------------------------------------------------------------------------------------------------------------- */
+/* --- its log ------------------------------------------------------------ */
 
 static void put_line(struct req *r, struct jw *w, const struct log_row *l, struct str name)
 {
@@ -136,7 +136,7 @@ struct step *rest_task_logs(struct req *r)
 	return req_await(r);
 }
 
-/* --- cancel --------------------------------------------------------------------------------------------------------------------------- */
+/* --- cancel ------------------------------------------------------------ */
 
 static struct step *cancelled(struct req *r, const struct cancel_done *done)
 {
@@ -256,7 +256,7 @@ struct step *rest_tasks_cancel(struct req *r)
 	return cancel_filtered(r, &f, cancelled);
 }
 
-/* --- counts ----------------------------------------------------------------------------------------------------------------------------- */
+/* --- counts ------------------------------------------------------------ */
 
 struct counting {
 	struct run_filter f;

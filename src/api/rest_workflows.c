@@ -113,7 +113,7 @@ struct step *rest_workflow_delete(struct req *r)
 	return req_await(r);
 }
 
-/* --- a version ------------------------------------------------------------------------------------------------------------------------ */
+/* --- a version ------------------------------------------------------------ */
 
 static void put_step(struct req *r, struct jw *w, const struct cat_step *s)
 {
@@ -184,7 +184,7 @@ struct step *rest_workflow_version(struct req *r)
 	return json_end(r, 200, &j);
 }
 
-/* --- the tenant ----------------------------------------------------------------------------------------------------------------------- */
+/* --- the tenant ------------------------------------------------------------ */
 
 struct step *rest_tenant_get(struct req *r)
 {

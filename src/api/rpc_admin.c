@@ -3,7 +3,7 @@
 
 #include "base/text.h"
 
-/* --- PutWorkflow ------------------------------------------------------------------------------------------------------------- */
+/* --- PutWorkflow ------------------------------------------------------------ */
 
 struct putting {
 	struct def def;
@@ -38,7 +38,7 @@ struct step *rpc_put_workflow(struct req *r)
 	return req_await(r);
 }
 
-/* --- GetRunDetails ------------------------------------------------------------------------------------------------------------ */
+/* --- GetRunDetails ------------------------------------------------------------ */
 
 struct details {
 	int64_t id;
@@ -100,7 +100,7 @@ struct step *rpc_get_run_details(struct req *r)
 	return req_await(r);
 }
 
-/* --- CancelTasks ---------------------------------------------------------------------------------------------------------------- */
+/* --- CancelTasks ------------------------------------------------------------ */
 
 static struct step *cancelled(struct req *r, const struct cancel_done *done)
 {
@@ -188,7 +188,7 @@ struct step *rpc_cancel_tasks(struct req *r)
 	return cancel_ids(r, ids, n, cancelled);
 }
 
-/* --- TriggerWorkflowRun ------------------------------------------------------------------------------------------------------------ */
+/* --- TriggerWorkflowRun ------------------------------------------------------------ */
 
 static struct step *triggered(struct req *r)
 {

@@ -12,7 +12,7 @@ struct step *rpc_get_version(struct req *r)
 	return api_reply_msg(r, PB_MSG(&out));
 }
 
-/* --- Register ------------------------------------------------------------------------------------------------------------ */
+/* --- Register ------------------------------------------------------------ */
 
 static bool short_text(ProtobufCBinaryData in, const char *field, size_t max, struct str *ret, struct err *err)
 {
@@ -158,7 +158,7 @@ struct step *rpc_register(struct req *r)
 	return req_await(r);
 }
 
-/* --- Listen, Heartbeat, Unsubscribe ---------------------------------------------------------------------------------------- */
+/* --- Listen, Heartbeat, Unsubscribe ------------------------------------------------------------ */
 
 static struct step *listen(struct req *r, bool beats)
 {
@@ -216,7 +216,7 @@ struct step *rpc_unsubscribe(struct req *r)
 	return req_await(r);
 }
 
-/* --- labels ------------------------------------------------------------------------------------------------------------------ */
+/* --- labels ------------------------------------------------------------ */
 
 static struct step *labelled(struct req *r)
 {
@@ -243,7 +243,7 @@ struct step *rpc_upsert_worker_labels(struct req *r)
 	return req_await(r);
 }
 
-/* --- subscriptions ------------------------------------------------------------------------------------------------------------ */
+/* --- subscriptions ------------------------------------------------------------ */
 
 struct step *rpc_subscribe_runs(struct req *r)
 {

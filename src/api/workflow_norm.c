@@ -49,7 +49,7 @@ static int cmp_label(const void *a, const void *b)
 		       pb_raw((*(V1__DesiredWorkerLabelsEntry *const *)b)->key));
 }
 
-/* --- parts ----------------------------------------------------------------------------------------------------------------- */
+/* --- parts ------------------------------------------------------------ */
 
 static V1__Concurrency *norm_concurrency(struct arena *a, const V1__Concurrency *in)
 {
@@ -164,7 +164,7 @@ static V1__CreateTaskOpts *norm_task(struct groups *g, const V1__CreateTaskOpts 
 	return t;
 }
 
-/* --- the whole --------------------------------------------------------------------------------------------------------------- */
+/* --- the whole ------------------------------------------------------------ */
 
 V1__CreateWorkflowVersionRequest *def_normalise(struct arena *a, const V1__CreateWorkflowVersionRequest *in, const size_t *order)
 {
