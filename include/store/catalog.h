@@ -86,7 +86,7 @@ struct cat_token {
 
 struct catalog;
 struct catalog *catalog_new(struct db *db) MUST_USE;
-void catalog_free(struct catalog *c);
+void catalog_free(struct catalog *c);			/* when the loop no longer runs: what is in flight is dropped */
 void catalog_load(struct catalog *c, struct op *op);		/* everything; workers not ended or ended in the last day */
 void catalog_on_notify(struct catalog *c, struct str payload);	/* re-reads what is named; NULL: all tokens and tenants */
 const struct id_secret *catalog_id_secret(const struct catalog *c);

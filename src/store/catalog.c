@@ -11,11 +11,20 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+struct load {
+	struct list node;	/* catalog.loads */
+	struct catalog *c;
+	struct op *op;
+};
+
 struct catalog *catalog_new(struct db *db)
 {
 	struct catalog *c = xcalloc(1, sizeof(*c));
 
 	c->db = db;
+	list_init(&c->jobs);
+	list_init(&c->writes);
+	list_init(&c->loads);
 	c->a = arena_new((size_t)4 << 30);
 	snprintf(c->tag, sizeof(c->tag), "%llx", (unsigned long long)((uint64_t)loop_mono_us() << 20 ^ (uint64_t)getpid()));
 	return c;
@@ -30,7 +39,10 @@ void catalog_free(struct catalog *c)
 		return;
 	while ((r = imap_next(&c->workers, &it, NULL)) != NULL)
 		free(r->label_block);
-	catalog_times_free(c);
+	catalog_writes_free(c);
+	catalog_jobs_free(c);
+	LIST_FOREACH_SAFE(load, &c->loads)
+		free(LIST_ENTRY(load, struct load, node));
 	imap_fini(&c->tenants);
 	imap_fini(&c->workflows);
 	imap_fini(&c->versions);
@@ -57,11 +69,6 @@ static void ignore(void *arg, const struct err *err)
 	(void)arg;
 }
 
-struct load {
-	struct catalog *c;
-	struct op *op;
-};
-
 static void loaded(void *arg, const struct err *err)
 {
 	struct load *l = arg;
@@ -76,6 +83,7 @@ static void loaded(void *arg, const struct err *err)
 		catalog_reload(c, RELOAD_ALL, 0, NULL, loaded, l);
 		return;
 	}
+	list_del(&l->node);
 	free(l);
 	op_done(op, err);
 }
@@ -84,6 +92,7 @@ void catalog_load(struct catalog *c, struct op *op)
 {
 	struct load *l = xcalloc(1, sizeof(*l));
 
+	list_push_back(&c->loads, &l->node);
 	l->c = c;
 	l->op = op;
 	c->is_loading = true;

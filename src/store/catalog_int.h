@@ -3,6 +3,7 @@
 #define STORE_CATALOG_INT_H
 #include "store/catalog.h"
 
+#include "base/list.h"
 #include "base/vec.h"
 
 struct worker_rec {
@@ -39,6 +40,7 @@ struct catalog {
 	bool is_missed;			/* an announcement came while loading */
 	struct times_batch *filling, *flying;
 	struct defer times_defer;
+	struct list jobs, writes, loads;	/* in flight: dropped when the catalog is freed */
 };
 
 /* The name key of a workflow: tenant and name. */
@@ -50,5 +52,6 @@ typedef void reload_fn(void *arg, const struct err *err);
 void catalog_reload(struct catalog *c, enum reload what, int32_t no, const struct uuid *token, reload_fn *fn, void *arg);
 void catalog_set_labels(struct worker_rec *r, const struct cat_label *labels, uint32_t n);
 
-void catalog_times_free(struct catalog *c);
+void catalog_writes_free(struct catalog *c);
+void catalog_jobs_free(struct catalog *c);
 #endif

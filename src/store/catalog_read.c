@@ -17,6 +17,7 @@ struct reading {
 	take_fn *take;
 };
 struct job {
+	struct list node;	/* catalog.jobs */
 	struct catalog *c;
 	struct arena *a;
 	struct op op;
@@ -379,9 +380,21 @@ static void job_end(struct job *j, const struct err *err)
 
 	for (unsigned i = 0; !err && i < j->n; i++)
 		j->steps[i].take(j->c, db_query_rows(j->q[i]));
+	list_del(&j->node);
 	arena_free(j->a);
 	free(j);
 	fn(arg, err);
+}
+
+void catalog_jobs_free(struct catalog *c)
+{
+	LIST_FOREACH_SAFE(it, &c->jobs) {
+		struct job *j = LIST_ENTRY(it, struct job, node);
+
+		list_del(&j->node);
+		arena_free(j->a);
+		free(j);
+	}
 }
 
 static void step_done(struct op *op, const struct err *err)
@@ -449,6 +462,7 @@ void catalog_reload(struct catalog *c, enum reload what, int32_t no, const struc
 	*j = (struct job){.c = c, .a = arena_new(ARENA_BYTES_MAX), .steps = lists[what].steps, .n = lists[what].n, .no = no,
 			  .fn = fn, .arg = arg};
 	j->op = (struct op){step_done, j};
+	list_push_back(&c->jobs, &j->node);
 	if (token) {
 		j->token = *token;
 		j->has_token = true;

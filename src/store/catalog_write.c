@@ -16,6 +16,7 @@
 
 /* One write: how to build its query (again), what to do with its rows. */
 struct write {
+	struct list node;		/* catalog.writes */
 	struct catalog *c;
 	struct arena *a;
 	struct op op;			/* of the query */
@@ -55,7 +56,18 @@ static struct write *write_new(struct catalog *c, size_t bytes, struct op *user)
 	w->a = arena_new(bytes + ARENA_SLACK);
 	w->user = user;
 	w->op = (struct op){write_done, w};
+	list_push_back(&c->writes, &w->node);
 	return w;
+}
+
+static void write_free(struct write *w)
+{
+	list_del(&w->node);
+	defer_cancel(&w->defer);
+	for (unsigned i = 0; i < w->n_cols; i++)
+		db_col_free(w->cols[i]);
+	arena_free(w->a);
+	free(w);
 }
 
 static void write_end(struct write *w, const struct err *err)
@@ -65,10 +77,7 @@ static void write_end(struct write *w, const struct err *err)
 
 	if (err)
 		copy = *err;
-	for (unsigned i = 0; i < w->n_cols; i++)
-		db_col_free(w->cols[i]);
-	arena_free(w->a);
-	free(w);
+	write_free(w);
 	op_done(user, err ? &copy : NULL);
 }
 
@@ -408,8 +417,10 @@ static void batch_free(struct times_batch *b)
 	free(b);
 }
 
-void catalog_times_free(struct catalog *c)
+void catalog_writes_free(struct catalog *c)
 {
+	LIST_FOREACH_SAFE(it, &c->writes)
+		write_free(LIST_ENTRY(it, struct write, node));
 	defer_cancel(&c->times_defer);
 	batch_free(c->filling);
 	batch_free(c->flying);
