@@ -1,0 +1,182 @@
+"""The workflows of the suite, one per case, and the marks by which workers and suite tell each other what happened.
+
+A mark is a line in a file of SUITE_DIR: one appended by a worker is seen by the suite, and a file `go-X` made by the
+suite lets the tasks that wait for X go on."""
+import asyncio
+import json
+import os
+import time
+from datetime import timedelta
+
+from hatchet_sdk import Context, Hatchet, NonRetryableException
+from pydantic import BaseModel
+
+DIR = os.environ["SUITE_DIR"]
+hatchet = Hatchet()
+
+
+class In(BaseModel):
+    n: int = 0
+    text: str = ""
+    size: int = 0
+
+
+def mark(case, what, **more):
+    """One write of one line: lines of several processes never mix."""
+    line = json.dumps({"what": what, "pid": os.getpid(), "at": time.time(), **more}) + "\n"
+    fd = os.open(os.path.join(DIR, case), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(fd, line.encode())
+    finally:
+        os.close(fd)
+
+
+def marks(case, what=None):
+    try:
+        with open(os.path.join(DIR, case)) as f:
+            lines = [json.loads(line) for line in f.read().splitlines()]
+    except FileNotFoundError:
+        return []
+    return [m for m in lines if what is None or m["what"] == what]
+
+
+def let_go(name):
+    with open(os.path.join(DIR, "go-" + name), "w"):
+        pass
+
+
+async def gate(name):
+    while not os.path.exists(os.path.join(DIR, "go-" + name)):
+        await asyncio.sleep(0.05)
+
+
+@hatchet.task(name="py-wait", input_validator=In)
+async def wait(input: In, ctx: Context) -> dict:
+    return {"twice": input.n * 2, "text": input.text}
+
+
+@hatchet.task(name="py-many", input_validator=In)
+async def many(input: In, ctx: Context) -> dict:
+    return {"n": input.n}
+
+
+@hatchet.task(name="py-nowait", input_validator=In)
+def nowait(input: In, ctx: Context) -> dict:
+    return {"n": input.n + 1}
+
+
+@hatchet.task(name="py-fail", input_validator=In)
+async def fail(input: In, ctx: Context) -> dict:
+    raise ValueError("the pump is dry: 42 < 43 \u2013 \u00fcber")
+
+
+@hatchet.task(name="py-retry", input_validator=In, retries=3)
+async def retry(input: In, ctx: Context) -> dict:
+    mark("py-retry", "ran", retry=ctx.retry_count)
+    if ctx.retry_count < 2:
+        raise ValueError("not yet")
+    return {"retry": ctx.retry_count, "attempt": ctx.attempt_number}
+
+
+@hatchet.task(name="py-final", input_validator=In, retries=5)
+async def final(input: In, ctx: Context) -> dict:
+    mark("py-final", "ran", retry=ctx.retry_count)
+    raise NonRetryableException("never again")
+
+
+@hatchet.task(name="py-timeout", input_validator=In, execution_timeout=timedelta(seconds=1))
+async def timeout(input: In, ctx: Context) -> dict:
+    try:
+        await gate("never")
+    except asyncio.CancelledError:
+        mark("py-timeout", "cancelled")
+        raise
+    return {}
+
+
+@hatchet.task(name="py-refresh", input_validator=In, execution_timeout=timedelta(seconds=2))
+async def refresh(input: In, ctx: Context) -> dict:
+    began = time.monotonic()
+    await ctx.aio_refresh_timeout(timedelta(seconds=30))
+    while time.monotonic() < began + 3.5:
+        await asyncio.sleep(0.1)
+    return {"lasted": time.monotonic() - began}
+
+
+@hatchet.task(name="py-cancel", input_validator=In)
+async def cancel(input: In, ctx: Context) -> dict:
+    mark("py-cancel", "started")
+    try:
+        await gate("never")
+    except asyncio.CancelledError:
+        mark("py-cancel", "cancelled")
+        raise
+    return {}
+
+
+@hatchet.task(name="py-large", input_validator=In)
+async def large(input: In, ctx: Context) -> dict:
+    return {"got": len(input.text), "text": "b" * input.size}
+
+
+@hatchet.task(name="py-meta", input_validator=In)
+async def meta(input: In, ctx: Context) -> dict:
+    return {"meta": dict(ctx.additional_metadata)}
+
+
+@hatchet.task(name="py-logs", input_validator=In)
+async def logs(input: In, ctx: Context) -> dict:
+    for i in range(5):
+        await ctx.aio_log(f"line {i} of the log")
+    return {"task": ctx.task_run_id}
+
+
+@hatchet.task(name="py-share", input_validator=In)
+async def share(input: In, ctx: Context) -> dict:
+    mark("py-share", "started", n=input.n)
+    await gate("share")
+    return {"pid": os.getpid()}
+
+
+@hatchet.task(name="py-lost", input_validator=In, execution_timeout=timedelta(seconds=300))
+async def lost(input: In, ctx: Context) -> dict:
+    mark("py-lost", "started", retry=ctx.retry_count)
+    await gate("lost")
+    return {"pid": os.getpid(), "retry": ctx.retry_count}
+
+
+@hatchet.task(name="py-pause", input_validator=In)
+async def pause(input: In, ctx: Context) -> dict:
+    mark("py-pause", "started", worker=ctx.worker_id)
+    return {"worker": ctx.worker_id}
+
+
+@hatchet.task(name="py-stop", input_validator=In)
+async def stop(input: In, ctx: Context) -> dict:
+    mark("py-stop", "started", worker=ctx.worker_id)
+    await gate("stop")
+    return {"worker": ctx.worker_id}
+
+
+@hatchet.task(name="py-server", input_validator=In, execution_timeout=timedelta(seconds=120))
+async def server(input: In, ctx: Context) -> dict:
+    mark("py-server", "started", retry=ctx.retry_count)
+    await gate("server")
+    return {"n": input.n, "retry": ctx.retry_count}
+
+
+@hatchet.task(name="py-postgres", input_validator=In, execution_timeout=timedelta(seconds=120))
+async def postgres(input: In, ctx: Context) -> dict:
+    mark("py-postgres", "started", retry=ctx.retry_count)
+    await gate("postgres")
+    return {"n": input.n, "retry": ctx.retry_count}
+
+
+SETS = {
+    "base": [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs],
+    "share": [share],
+    "lost": [lost],
+    "pause": [pause],
+    "stop": [stop],
+    "restart": [server, postgres],
+}

@@ -1,0 +1,119 @@
+'use strict';
+// The workflows of the suite, one per case, and the marks by which workers and suite tell each other what happened:
+// a line appended to a file of SUITE_DIR is seen by the suite, a file `go-X` lets the tasks that wait for X go on.
+const fs = require('node:fs');
+const path = require('node:path');
+const { HatchetClient, NonRetryableError } = require('@hatchet-dev/typescript-sdk/v1');
+
+const DIR = process.env.SUITE_DIR;
+const hatchet = HatchetClient.init({ log_level: 'WARN' });
+
+function mark(name, what, more = {}) {
+  const line = JSON.stringify({ what, pid: process.pid, at: Date.now(), ...more }) + '\n';
+  fs.appendFileSync(path.join(DIR, name), line);
+}
+
+function marks(name, what) {
+  let text = '';
+  try {
+    text = fs.readFileSync(path.join(DIR, name), 'utf8');
+  } catch (e) {
+    if (e.code !== 'ENOENT') throw e;
+  }
+  const all = text.split('\n').filter(Boolean).map((l) => JSON.parse(l));
+  return what ? all.filter((m) => m.what === what) : all;
+}
+
+const letGo = (name) => fs.writeFileSync(path.join(DIR, `go-${name}`), '');
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function gate(name, signal) {
+  while (!fs.existsSync(path.join(DIR, `go-${name}`))) {
+    if (signal && signal.aborted) throw new Error('aborted');
+    await pause(50);
+  }
+}
+
+async function untilCancelled(name, ctx) {
+  try {
+    await gate('never', ctx.abortController.signal);
+  } catch (e) {
+    mark(name, 'cancelled');
+    throw e;
+  }
+  return {};
+}
+
+const task = (name, fn, more = {}) => hatchet.task({ name: `ts-${name}`, fn, ...more });
+
+const wait = task('wait', async (input) => ({ twice: input.n * 2, text: input.text }));
+const many = task('many', async (input) => ({ n: input.n }));
+const nowait = task('nowait', async (input) => ({ n: input.n + 1 }));
+const fail = task('fail', async () => {
+  throw new Error('the pump is dry: 42 < 43 \u2013 \u00fcber');
+});
+const retry = task('retry', async (input, ctx) => {
+  mark('ts-retry', 'ran', { retry: ctx.retryCount() });
+  if (ctx.retryCount() < 2) throw new Error('not yet');
+  return { retry: ctx.retryCount() };
+}, { retries: 3 });
+const final = task('final', async (input, ctx) => {
+  mark('ts-final', 'ran', { retry: ctx.retryCount() });
+  throw new NonRetryableError('never again');
+}, { retries: 5 });
+const timeout = task('timeout', (input, ctx) => untilCancelled('ts-timeout', ctx), { executionTimeout: '1s' });
+const refresh = task('refresh', async (input, ctx) => {
+  const began = Date.now();
+  await ctx.refreshTimeout('30s');
+  while (Date.now() < began + 3500) await pause(100);
+  return { lasted: Date.now() - began };
+}, { executionTimeout: '2s' });
+const cancel = task('cancel', (input, ctx) => {
+  mark('ts-cancel', 'started');
+  return untilCancelled('ts-cancel', ctx);
+});
+const large = task('large', async (input) => ({ got: (input.text || '').length, text: 'b'.repeat(input.size || 0) }));
+const meta = task('meta', async (input, ctx) => ({ meta: ctx.additionalMetadata() }));
+const logs = task('logs', async (input, ctx) => {
+  for (let i = 0; i < 5; i++) await ctx.log(`line ${i} of the log`, 'WARN');
+  return { task: ctx.taskRunExternalId() };
+});
+const share = task('share', async (input) => {
+  mark('ts-share', 'started', { n: input.n });
+  await gate('share');
+  return { pid: process.pid };
+});
+const lost = task('lost', async (input, ctx) => {
+  mark('ts-lost', 'started', { retry: ctx.retryCount() });
+  await gate('lost');
+  return { pid: process.pid, retry: ctx.retryCount() };
+}, { executionTimeout: '300s' });
+const paused = task('pause', async (input, ctx) => {
+  mark('ts-pause', 'started', { worker: ctx.worker.id() });
+  return { worker: ctx.worker.id() };
+});
+const stop = task('stop', async (input, ctx) => {
+  mark('ts-stop', 'started', { worker: ctx.worker.id() });
+  await gate('stop');
+  return { worker: ctx.worker.id() };
+});
+const restarted = (name) => task(name, async (input, ctx) => {
+  mark(`ts-${name}`, 'started', { retry: ctx.retryCount() });
+  await gate(name);
+  return { n: input.n, retry: ctx.retryCount() };
+}, { executionTimeout: '120s' });
+const server = restarted('server');
+const postgres = restarted('postgres');
+
+module.exports = {
+  DIR, hatchet, marks, letGo, pause,
+  wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, share, lost, paused, stop, server, postgres,
+  sets: {
+    base: [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs],
+    share: [share],
+    lost: [lost],
+    pause: [paused],
+    stop: [stop],
+    restart: [server, postgres],
+  },
+};

@@ -1,0 +1,14 @@
+'use strict';
+// One worker process: worker.js NAME SET SLOTS.
+const { hatchet, sets } = require('./tasks');
+
+async function main() {
+  const [name, set, slots] = process.argv.slice(2);
+  const worker = await hatchet.worker(name, { workflows: sets[set], slots: Number(slots) });
+  await worker.start();
+}
+
+main().catch((e) => {
+  console.error(e);
+  process.exit(1);
+});
