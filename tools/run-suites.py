@@ -1,61 +1,163 @@
 #!/usr/bin/env python3
 """Run the test suites one after the other; one closing line over all: `N passed, N failed, N skipped`.
 
-A suite is a command that ends with that line itself (or "N passed, N failed"), or exits non-zero.  Its output goes to
-build/test-logs/<suite>.log; the tail is shown when it fails.  With CI=true a skipped test counts as failed."""
+    run-suites.py [--list] [SUITE...]
+
+A suite is a command that closes with such a line itself, or else counts as one test by its exit code.  Its output goes
+to build/test-logs/<suite>.log, whose tail is shown when it fails.  A suite whose toolchain is missing is skipped by name;
+with CI=true whatever is skipped counts as failed.  A suite that is over its time is ended with all it started."""
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import time
 
-# name, command, seconds allowed
-SUITES = [
-    ("unit", ["make", "-j2", "unit"], 900),
-    ("asan-unit", ["make", "-j2", "asan-unit"], 1200),
-    ("fuzz-replay", ["make", "-j2", "fuzz-replay"], 900),
-]
-LINE = re.compile(r"^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$")
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LOGS = "build/test-logs"
 CI = os.environ.get("CI") == "true"
+CLOSING = re.compile(r"^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$")
+VENV = "build/venv/bin/python"
 
 
-def run(name, command, seconds):
-    os.makedirs("build/test-logs", exist_ok=True)
-    log = f"build/test-logs/{name}.log"
-    began = time.monotonic()
-    with open(log, "wb") as out:
+class Suite:
+    def __init__(self, name, command, seconds, needs=(), tools=(), prepare=None):
+        self.name = name
+        self.command = command  # a make target, or the words of a command
+        self.seconds = seconds
+        self.needs = needs  # files of the tree without which there is no such suite
+        self.tools = tools  # programs that a user may lack
+        self.prepare = prepare  # make target run before, in the same time box
+
+    def words(self):
+        if isinstance(self.command, str):
+            return ["make", "-j2", self.command]
+        return self.command
+
+
+SUITES = [
+    Suite("build", "all", 1200),
+    Suite("layers", ["python3", "tools/check-layers.py"], 60, needs=["tools/check-layers.py"]),
+    Suite("unit", "unit", 900),
+    Suite("asan-unit", "asan-unit", 1200),
+    Suite("fuzz-replay", "fuzz-replay", 900),
+    Suite("sim", "sim", 600),
+    Suite("test-db", "test-db", 600),
+    Suite("cli", ["python3", "tests/e2e/test_cli.py"], 300, needs=["tests/e2e/test_cli.py"]),
+    Suite("rest", [VENV, "tests/e2e/test_rest.py"], 300, needs=["tests/e2e/test_rest.py"], prepare="venv"),
+    Suite("effects", [VENV, "tests/e2e/test_effects.py"], 300, needs=["tests/e2e/test_effects.py"], prepare="venv"),
+    Suite("h2spec", "h2spec", 300, tools=["go"]),
+    Suite("sdk-python", [VENV, "tests/sdk/drive.py", "python"], 600, needs=["tests/lib/hatchet.py"], prepare="venv"),
+    Suite("sdk-typescript", [VENV, "tests/sdk/drive.py", "typescript"], 600, needs=["tests/lib/hatchet.py"],
+          tools=["node", "npm"], prepare="sdk-ts"),
+    Suite("crash", [VENV, "tests/crash/crash.py"], 600, needs=["tests/lib/hatchet.py", "tests/crash/crash.py"], prepare="venv"),
+]
+
+
+def make_targets():
+    """Names before a colon in the makefiles."""
+    names = set()
+    for path in ["Makefile"] + [os.path.join("mk", f) for f in sorted(os.listdir("mk")) if f.endswith(".mk")]:
+        with open(path) as f:
+            for line in f:
+                m = re.match(r"^([a-zA-Z0-9_ -]+):(?!=)", line)
+                if m:
+                    names.update(m[1].split())
+    return names
+
+
+def present(suite, targets):
+    if isinstance(suite.command, str) and suite.command not in targets:
+        return False
+    return all(os.path.exists(p) for p in suite.needs)
+
+
+def run_boxed(words, log, seconds):
+    """Exit code, or None when the time was over."""
+    p = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        return p.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        # ask first: a driver stops the servers it started
+        os.killpg(p.pid, signal.SIGTERM)
         try:
-            code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=seconds).returncode
+            p.wait(timeout=20)
         except subprocess.TimeoutExpired:
-            code = -1
-    text = open(log, errors="replace").read()
+            pass
+        return None
+    finally:
+        try:
+            os.killpg(p.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        p.wait()
+
+
+def counts(text, code):
+    """The last closing line; a failure that is not counted there counts as one."""
     passed = failed = skipped = 0
     for line in text.splitlines():
-        m = LINE.match(line)
+        m = CLOSING.match(line)
         if m:
             passed, failed, skipped = int(m[1]), int(m[2]), int(m[3] or 0)
     if code != 0 and failed == 0:
         failed = 1
     if code == 0 and passed + failed + skipped == 0:
         passed = 1
+    return passed, failed, skipped
+
+
+def run(suite):
+    path = os.path.join(LOGS, suite.name + ".log")
+    began = time.monotonic()
+    missing = [t for t in suite.tools if not shutil.which(t)]
+    if missing:
+        state, text, (passed, failed, skipped) = "no " + " ".join(missing), "", (0, 0, 1)
+    else:
+        with open(path, "wb") as log:
+            code = 0
+            if suite.prepare:
+                code = run_boxed(["make", suite.prepare], log, suite.seconds)
+            if code == 0:
+                code = run_boxed(suite.words(), log, suite.seconds - (time.monotonic() - began))
+        with open(path, errors="replace") as f:
+            text = f.read()
+        passed, failed, skipped = counts(text, code)
+        state = "timed out" if code is None else "FAILED" if failed else "ok"
     if CI and skipped:
-        failed += skipped
-        skipped = 0
-    state = "ok" if failed == 0 else "timed out" if code == -1 else "FAILED"
-    print(f"{name:12} {state:9} {passed} passed, {failed} failed, {skipped} skipped  {time.monotonic() - began:.0f} s", flush=True)
+        failed, skipped, state = failed + skipped, 0, state if missing else "skipped"
+    print(f"{suite.name:15} {state:10} {passed} passed, {failed} failed, {skipped} skipped  "
+          f"({time.monotonic() - began:.0f} s)", flush=True)
     if failed:
-        print("\n".join("    " + line for line in text.splitlines()[-40:]), flush=True)
+        lines = text.splitlines()
+        bad = [line for line in lines if line.startswith("not ok") or ": not ok" in line]
+        print("\n".join("    " + line[:300] for line in (bad[:20] + ["..."] if bad else []) + lines[-40:]), flush=True)
+        print(f"    (all of it: {path})", flush=True)
     return passed, failed, skipped
 
 
 def main():
-    only = set(sys.argv[1:])
+    os.chdir(TOP)
+    os.makedirs(LOGS, exist_ok=True)
+    targets = make_targets()
+    asked = [a for a in sys.argv[1:] if not a.startswith("-")]
+    unknown = set(asked) - {s.name for s in SUITES}
+    if unknown:
+        print("run-suites: no such suite: " + " ".join(sorted(unknown)), file=sys.stderr)
+        return 2
+    todo = [s for s in SUITES if present(s, targets) and (not asked or s.name in asked)]
+    if "--list" in sys.argv:
+        print("\n".join(s.name for s in todo))
+        return 0
+    began = time.monotonic()
     total = [0, 0, 0]
-    for name, command, seconds in SUITES:
-        if not only or name in only:
-            total = [a + b for a, b in zip(total, run(name, command, seconds))]
+    for suite in todo:
+        total = [a + b for a, b in zip(total, run(suite))]
+    print(f"{len(todo)} suites in {time.monotonic() - began:.0f} s")
     print("%d passed, %d failed, %d skipped" % tuple(total))
-    return 1 if total[1] else 0
+    return 1 if total[1] or not total[0] else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
