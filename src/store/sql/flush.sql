@@ -57,14 +57,16 @@ insert into hatchet.queue_item (tenant_no, action_no, rank, id, attempt, app_ret
 select * from unnest($1::int4[], $2::int4[], $3::int2[], $4::int8[], $5::int2[], $6::int2[], $7::int2[],
 	$8::timestamptz[], $9::timestamptz[])
 
--- The best of one tail moves into live.  flags carry the flush, so that a reply that got lost can be asked for again.
+-- The best of one tail moves into live.  The delete takes the whole key from `pick`: with parameters for the rest of it the
+-- planner would walk the tail once per row.  flags carry the flush, so that a reply that got lost can be asked for again.
 -- name: WindowLoad
 with pick as materialized (
-	select id from hatchet.queue_item where tenant_no = $1::int4 and action_no = $2::int4 and rank = $3::int2
+	select tenant_no, action_no, rank, id from hatchet.queue_item
+	where tenant_no = $1::int4 and action_no = $2::int4 and rank = $3::int2
 	order by id limit $4::int4 for update skip locked),
 gone as (
 	delete from hatchet.queue_item q using pick
-	where q.tenant_no = $1::int4 and q.action_no = $2::int4 and q.rank = $3::int2 and q.id = pick.id
+	where q.tenant_no = pick.tenant_no and q.action_no = pick.action_no and q.rank = pick.rank and q.id = pick.id
 	returning q.id, q.attempt, q.app_retries, q.internal_retries, q.queued_at, q.due_at),
 moved as materialized (
 	select g.*, t.step_no, t.schedule_ms, t.exec_ms from gone g cross join lateral (

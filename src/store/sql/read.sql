@@ -230,8 +230,11 @@ old as materialized (
 	select q.* from hatchet.queue_item q where q.tenant_no = $1::int4 and q.action_no = $2::int4 and q.rank = $3::int2
 	and q.id < (select b.id from bound b) and q.due_at is not null),
 due as materialized (select * from old where due_at <= $4::timestamptz order by due_at, id limit $5::int4),
+last as materialized (
+	select d.due_at, d.id from (select due_at, id from due union all select timestamptz '-infinity', 0) d
+	order by d.due_at desc, d.id desc limit 1),
 later as (
-	select min(o.due_at) as at from old o where not exists (select from due d where d.id = o.id)
+	select min(o.due_at) as at from old o where (o.due_at, o.id) > (select l.due_at, l.id from last l)
 	union all
 	select timestamptz '2024-01-01 00:00:00+00' + ((q.id >> 22) + b.ms) * interval '1 millisecond'
 	from bound b cross join lateral (
