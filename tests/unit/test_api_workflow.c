@@ -35,11 +35,17 @@ static void parent(struct maker *k, V1__CreateTaskOpts *t, const char *name)
 	t->parents = p;
 }
 
+/* They live as long as the test's process; reachable, so that the leak checker looks for others. */
+static struct maker *makers[64];
+static size_t n_makers;
+
 static struct maker *maker(void)
 {
 	struct arena *a = arena_new(ARENA_BYTES);
 	struct maker *k = ARENA_NEW(a, struct maker);
 
+	CHECK(n_makers < ARRAY_LEN(makers));
+	makers[n_makers++] = k;
 	k->a = a;
 	v1__create_workflow_version_request__init(&k->m);
 	k->m.name = pb_set(STR("wf"));
