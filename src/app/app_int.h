@@ -1,0 +1,70 @@
+/* What the commands share. */
+#ifndef APP_APP_INT_H
+#define APP_APP_INT_H
+#include "base/err.h"
+#include "base/uuid.h"
+
+#define HATCHET_VERSION "0.1.0"
+
+/* Exit codes, as documented in `hatchet --help`. */
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* One flag of a command: --name VALUE, --name=VALUE, or --name for a switch. */
+struct flag {
+	const char *name, *value_name;	/* value_name NULL: a switch */
+	const char *env;		/* public environment variable that sets it, or NULL */
+	const char *otherwise;		/* default; NULL: none */
+	const char *doc;
+	const char *value;		/* out */
+	const char *origin;		/* out: "flag", "environment", "default" */
+};
+struct command {
+	const char *name;		/* "server start" */
+	const char *summary, *example;
+	struct flag *flags;		/* ends with name NULL */
+	int (*run)(struct command *c);
+};
+/* Fills the flags from @argv and the environment; prints what is wrong, with a hint. false: exit EXIT_USAGE. */
+bool flags_parse(struct command *c, int argc, char **argv, bool *ret_help);
+const char *flag_get(const struct command *c, const char *name);	/* NULL: not set */
+bool flag_on(const struct command *c, const char *name);
+bool flag_int(const struct command *c, const char *name, int64_t min, int64_t max, int64_t *ret);	/* prints what is wrong */
+void flags_help(const struct command *c);
+
+extern struct command cmd_server_start, cmd_server_stop, cmd_server_status, cmd_token_create, cmd_token_revoke, cmd_migrate,
+	cmd_doctor, cmd_version, cmd_compat;
+
+/* runfile.c: how `server stop` and `server status` find a running server */
+struct running {
+	int pid, http_port, grpc_port;
+	char url[256], grpc[256];
+};
+const char *data_dir_of(const struct command *c);	/* --data-dir or the default; static storage */
+bool runfile_lock(const char *dir, struct err *err);	/* for the life of the process */
+bool runfile_write(const char *dir, const struct running *r, struct err *err);
+bool runfile_read(const char *dir, struct running *ret);	/* false: none is running */
+void runfile_remove(const char *dir);
+bool mkdirs(const char *path, unsigned mode, struct err *err);
+
+/* token.c */
+struct db_sync;
+struct arena;
+struct token_spec {
+	const char *tenant_slug, *name, *public_url, *grpc_address;
+	int64_t days;
+};
+bool token_make(struct db_sync *db, struct arena *a, const struct token_spec *spec, struct str *ret_jwt, struct uuid *ret_id,
+		struct err *err);
+
+/* localpg.c: a Postgres found on this machine, run as our child */
+struct loop;
+struct localpg;
+struct localpg_conf {
+	const char *dir;	/* data directory of the server: <dir>/postgres */
+	bool ephemeral;
+};
+struct localpg *localpg_start(const struct localpg_conf *conf, struct err *err);	/* blocking, until it answers */
+const char *localpg_url(const struct localpg *p);
+void localpg_watch(struct localpg *p, struct loop *l);	/* from now on: started again when it dies */
+void localpg_stop(struct localpg *p);			/* fast shutdown, waits; removes an ephemeral directory */
+#endif

@@ -1,0 +1,241 @@
+/* The short commands: stop, status, tokens, migrate, doctor, version. */
+#include "app_int.h"
+
+#include "api/api.h"
+#include "crypto/es256.h"
+#include "json/json.h"
+#include "store/boot.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { STOP_WAIT_S = 15 };
+
+static int fail(const struct err *err)
+{
+	(void)fprintf(stderr, "hatchet: %s\n", err->msg);
+	return EXIT_FAILED;
+}
+
+/* --- server stop, server status --------------------------------------------------------------------------------------------- */
+
+static struct flag stop_flags[] = {
+	{"data-dir", "DIR", "HATCHET_DATA_DIR", NULL, "directory of the server", NULL, NULL},
+	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+};
+static struct flag status_flags[] = {
+	{"data-dir", "DIR", "HATCHET_DATA_DIR", NULL, "directory of the server", NULL, NULL},
+	{"json", NULL, NULL, NULL, "for machines", NULL, NULL},
+	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+};
+
+static int stop(struct command *c)
+{
+	struct running r;
+
+	if (!runfile_read(data_dir_of(c), &r)) {
+		(void)fprintf(stderr, "hatchet: no server is running on %s\n", data_dir_of(c));
+		return EXIT_FAILED;
+	}
+	if (kill(r.pid, SIGTERM) != 0) {
+		(void)fprintf(stderr, "hatchet: cannot stop process %d\n", r.pid);
+		return EXIT_FAILED;
+	}
+	for (int i = 0; i < STOP_WAIT_S * 20; i++) {
+		struct timespec t = {.tv_nsec = 50000000};
+
+		if (kill(r.pid, 0) != 0)
+			return EXIT_OK;
+		(void)nanosleep(&t, NULL);
+	}
+	(void)fprintf(stderr, "hatchet: process %d still runs after %d s\n", r.pid, STOP_WAIT_S);
+	return EXIT_FAILED;
+}
+
+static int status(struct command *c)
+{
+	struct running r;
+	bool on = runfile_read(data_dir_of(c), &r);
+
+	if (flag_on(c, "json")) {
+		struct strb b;
+		struct jw w;
+
+		strb_init(&b, 4096);
+		jw_init(&w, &b);
+		jw_obj_begin(&w);
+		jw_kv_bool(&w, "running", on);
+		if (on) {
+			jw_kv_i64(&w, "pid", r.pid);
+			jw_kv_c(&w, "url", r.url);
+			jw_kv_c(&w, "grpc", r.grpc);
+		}
+		jw_obj_end(&w);
+		(void)printf("%s\n", b.p);
+		strb_fini(&b);
+	} else if (on) {
+		(void)printf("running, process %d\n  dashboard  %s\n  gRPC       %s\n", r.pid, r.url, r.grpc);
+	} else {
+		(void)printf("not running (%s)\n", data_dir_of(c));
+	}
+	return on ? EXIT_OK : EXIT_FAILED;
+}
+
+struct command cmd_server_stop = {"server stop", "Stop the server gracefully and wait for it.", "hatchet server stop", stop_flags, stop};
+struct command cmd_server_status = {"server status", "Tell whether a server runs, and where.", "hatchet server status --json",
+	status_flags, status};
+
+/* --- tokens ------------------------------------------------------------------------------------------------------------------- */
+
+static struct flag token_flags[] = {
+	{"database-url", "URL", "DATABASE_URL", NULL, "the server's Postgres", NULL, NULL},
+	{"tenant", "SLUG", NULL, "default", "tenant the token is for", NULL, NULL},
+	{"name", "NAME", NULL, "cli", "name shown in lists", NULL, NULL},
+	{"expires-in", "DAYS", NULL, "90", "days until it expires", NULL, NULL},
+	{"url", "URL", "SERVER_URL", "http://localhost:8888", "public address of the server", NULL, NULL},
+	{"grpc-address", "HOST:PORT", "SERVER_GRPC_BROADCAST_ADDRESS", "localhost:7077", "where workers connect", NULL, NULL},
+	{"json", NULL, NULL, NULL, "print id and token as JSON", NULL, NULL},
+	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+};
+static struct flag revoke_flags[] = {
+	{"database-url", "URL", "DATABASE_URL", NULL, "the server's Postgres", NULL, NULL},
+	{"id", "UUID", NULL, NULL, "the token's id", NULL, NULL},
+	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+};
+
+static struct db_sync *open_named(struct command *c)
+{
+	const char *url = flag_get(c, "database-url");
+	struct db_sync *db;
+	struct err err;
+
+	if (!url) {
+		(void)fprintf(stderr, "hatchet: --database-url (or DATABASE_URL) is needed\n");
+		return NULL;
+	}
+	db = db_sync_open(url, &err);
+	if (!db)
+		(void)fail(&err);
+	return db;
+}
+
+static int token_create(struct command *c)
+{
+	struct token_spec spec = {.tenant_slug = flag_get(c, "tenant"), .name = flag_get(c, "name"), .public_url = flag_get(c, "url"),
+		.grpc_address = flag_get(c, "grpc-address")};
+	struct arena *a;
+	struct db_sync *db;
+	struct uuid id;
+	struct str jwt;
+	struct err err;
+	char text[UUID_TEXT + 1];
+	bool ok;
+
+	if (!flag_int(c, "expires-in", 1, 36500, &spec.days))
+		return EXIT_USAGE;
+	db = open_named(c);
+	if (!db)
+		return EXIT_FAILED;
+	a = arena_new(1u << 20);
+	ok = token_make(db, a, &spec, &jwt, &id, &err);
+	uuid_format(&id, text);
+	if (ok && flag_on(c, "json"))
+		(void)printf("{\"id\":\"%s\",\"token\":\"%.*s\"}\n", text, STR_FMT(jwt));
+	else if (ok)
+		(void)printf("%.*s\n", STR_FMT(jwt));
+	db_sync_close(db);
+	arena_free(a);
+	return ok ? EXIT_OK : fail(&err);
+}
+
+static int token_revoke(struct command *c)
+{
+	const char *id = flag_get(c, "id");
+	struct db_sync *db;
+	struct uuid u;
+	struct err err;
+	bool ok;
+
+	if (!id || !uuid_parse(str_c(id), &u)) {
+		(void)fprintf(stderr, "hatchet: --id: expected a UUID\n");
+		return EXIT_USAGE;
+	}
+	db = open_named(c);
+	if (!db)
+		return EXIT_FAILED;
+	ok = boot_token_revoke(db, &u, &err);
+	db_sync_close(db);
+	return ok ? EXIT_OK : fail(&err);
+}
+
+struct command cmd_token_create = {"token create", "Make an API token and print it.", "hatchet token create --name laptop", token_flags,
+	token_create};
+struct command cmd_token_revoke = {"token revoke", "Revoke an API token; it stops working within a second.",
+	"hatchet token revoke --id 3f0c...", revoke_flags, token_revoke};
+
+/* --- migrate, doctor, version --------------------------------------------------------------------------------------------------- */
+
+static struct flag db_flags[] = {
+	{"database-url", "URL", "DATABASE_URL", NULL, "the server's Postgres", NULL, NULL},
+	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+};
+static struct flag no_flags[] = {{NULL, NULL, NULL, NULL, NULL, NULL, NULL}};
+
+static int migrate(struct command *c)
+{
+	struct db_sync *db = open_named(c);
+	struct es256_key *key;
+	uint8_t raw[ES256_KEY_BYTES];
+	struct err err;
+	bool ok;
+
+	if (!db)
+		return EXIT_FAILED;
+	key = es256_generate();
+	es256_export(key, raw);
+	es256_free(key);
+	ok = boot_check(db, &err) && boot_migrate(db, (struct str){(const char *)raw, sizeof(raw)}, &err);
+	explicit_bzero(raw, sizeof(raw));
+	db_sync_close(db);
+	return ok ? EXIT_OK : fail(&err);
+}
+
+static int doctor(struct command *c)
+{
+	struct db_sync *db = open_named(c);
+	struct err err;
+	bool migrated = false, ok;
+	int v;
+
+	if (!db)
+		return EXIT_FAILED;
+	v = db_sync_version(db);
+	(void)printf("database    PostgreSQL %d.%d\n", v / 10000, v % 10000);
+	ok = boot_check(db, &err);
+	(void)printf("checks      %s\n", ok ? "version, rights, sessions and clock are fine" : err.msg);
+	if (ok && boot_is_migrated(db, &migrated, &err))
+		(void)printf("schema      %s\n", migrated ? "up to date" : "not migrated yet: hatchet migrate, or the first server start");
+	db_sync_close(db);
+	return ok ? EXIT_OK : EXIT_FAILED;
+}
+
+static int version(struct command *c)
+{
+	(void)printf("hatchet %s (compatible with Hatchet %s)\n", HATCHET_VERSION, WIRE_VERSION);
+	return EXIT_OK;
+}
+
+static int compat(struct command *c)
+{
+	api_compat_write(stdout);
+	return EXIT_OK;
+}
+
+struct command cmd_migrate = {"migrate", "Create or upgrade the schema; the server does this at start, too.",
+	"hatchet migrate --database-url postgres://user:secret@db/hatchet", db_flags, migrate};
+struct command cmd_doctor = {"doctor", "Check the database: version, rights, pooling, clock, schema.",
+	"hatchet doctor --database-url postgres://user:secret@db/hatchet", db_flags, doctor};
+struct command cmd_version = {"version", "Print the version.", "hatchet version", no_flags, version};
+struct command cmd_compat = {"compat", "", "hatchet compat > docs/compatibility.md", no_flags, compat};

@@ -1,0 +1,343 @@
+/* `hatchet server start`, from flags to the last commit. */
+#include "app_int.h"
+
+#include "api/api.h"
+#include "base/log.h"
+#include "crypto/es256.h"
+#include "store/boot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DRAIN_US = 5000000, RETRY_MAX_MS = 5000, TOKEN_DAYS = 90, AWAY_MAX_TRIES = 1000000 };
+
+static struct flag start_flags[] = {
+	{"dashboard-port", "PORT", "SERVER_PORT", "8888", "port of REST and dashboard; 0: any free one", NULL, NULL},
+	{"grpc-port", "PORT", "SERVER_GRPC_PORT", "7077", "port of gRPC; 0: any free one", NULL, NULL},
+	{"host", "ADDRESS", "SERVER_GRPC_BIND_ADDRESS", "127.0.0.1", "address to listen on", NULL, NULL},
+	{"url", "URL", "SERVER_URL", NULL, "public address of the server, part of every token; default http://localhost:<dashboard-port>",
+	 NULL, NULL},
+	{"grpc-address", "HOST:PORT", "SERVER_GRPC_BROADCAST_ADDRESS", NULL, "where workers connect; default localhost:<grpc-port>", NULL,
+	 NULL},
+	{"database-url", "URL", "DATABASE_URL", NULL, "Postgres to use; without it one found on this machine is run", NULL, NULL},
+	{"data-dir", "DIR", "HATCHET_DATA_DIR", NULL, "directory of the server; default the user's data folder", NULL, NULL},
+	{"ephemeral", NULL, NULL, NULL, "throw-away database, not durable, gone afterwards", NULL, NULL},
+	{"env-file", "FILE", NULL, NULL, "write the clients' environment there when ready", NULL, NULL},
+	{"profile", "NAME", NULL, "local", "name shown by server status", NULL, NULL},
+	{"disable-auth", NULL, NULL, NULL, "every caller is the default tenant", NULL, NULL},
+	{"max-message-bytes", "N", "SERVER_GRPC_MAX_MSG_SIZE", "4194304", "largest gRPC message", NULL, NULL},
+	{"log-level", "LEVEL", "SERVER_LOGGER_LEVEL", "info", "error, warn, info or debug", NULL, NULL},
+	{"log-format", "FORMAT", "SERVER_LOGGER_FORMAT", NULL, "json or console; default: console on a terminal", NULL, NULL},
+	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+};
+
+struct serving {
+	struct command *c;
+	struct loop *loop;
+	struct svc *svc;
+	struct api *api;
+	struct server *server;
+	struct localpg *pg;
+	const char *database_url, *dir;
+	char url[256], grpc[256];
+	struct str token;
+	struct running running;
+	struct op drained, stopped;
+	int left;
+	bool stopping, told;
+	int exit_code;
+};
+
+static void notify_systemd(const char *text)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	int fd;
+
+	if (!path || strlen(path) >= sizeof(to.sun_path))
+		return;
+	memcpy(to.sun_path, path, strlen(path));
+	if (to.sun_path[0] == '@')
+		to.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL, (struct sockaddr *)&to,
+		     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+	(void)close(fd);
+}
+
+/* Atomically and for the owner only. */
+static bool write_env(const struct serving *s, const char *path, struct err *err)
+{
+	char tmp[1024];
+	int fd;
+	FILE *f;
+
+	(void)snprintf(tmp, sizeof(tmp), "%.1000s.new", path);
+	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	f = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!f)
+		return err_set(err, ERR_INTERNAL, "cannot write %s: %s", tmp, strerror(errno));
+	(void)fprintf(f, "HATCHET_CLIENT_TOKEN=%.*s\nHATCHET_CLIENT_HOST_PORT=%s\nHATCHET_CLIENT_TLS_STRATEGY=none\n"
+		      "HATCHET_CLIENT_SERVER_URL=%s\nHATCHET_CLIENT_API_URL=%s\n", STR_FMT(s->token), s->grpc, s->url, s->url);
+	if (fclose(f) != 0 || rename(tmp, path) != 0)
+		return err_set(err, ERR_INTERNAL, "cannot write %s: %s", path, strerror(errno));
+	return true;
+}
+
+static void on_ready(void *arg)
+{
+	struct serving *s = arg;
+	const char *env = flag_get(s->c, "env-file");
+	struct err err;
+
+	if (env && !write_env(s, env, &err))
+		log_error("the env file could not be written", F_C("why", err.msg));
+	notify_systemd("READY=1");
+	if (s->told)
+		return;
+	s->told = true;
+	(void)printf("hatchet %s is ready\n  dashboard  %s\n  gRPC       %s\n  token      %s%s\n", HATCHET_VERSION, s->url, s->grpc,
+		     env ? "written to " : "hatchet token create", env ? env : "");
+	(void)fflush(stdout);
+}
+
+/* --- the way down -------------------------------------------------------------------------------------------------------------- */
+
+static void one_done(struct op *op, const struct err *err)
+{
+	struct serving *s = op->arg;
+
+	if (--s->left == 0)
+		loop_stop(s->loop);
+}
+
+static void stop(void *arg)
+{
+	struct serving *s = arg;
+
+	if (s->stopping)
+		_exit(EXIT_FAILED);	/* asked twice */
+	s->stopping = true;
+	log_info("stopping");
+	notify_systemd("STOPPING=1");
+	s->left = 2;
+	s->drained = s->stopped = (struct op){.fn = one_done, .arg = s};
+	svc_stop(s->svc, &s->stopped);
+	server_drain(s->server, loop_mono_us() + DRAIN_US, &s->drained);
+}
+
+/* --- the way up ---------------------------------------------------------------------------------------------------------------- */
+
+static void nap_ms(int ms)
+{
+	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	(void)nanosleep(&t, NULL);
+}
+
+/* A database that is merely away is waited for; anything else is said once. */
+static struct db_sync *open_database(const char *url, struct err *err)
+{
+	int wait = 100;
+
+	for (int i = 0; i < AWAY_MAX_TRIES; i++) {
+		struct db_sync *db = db_sync_open(url, err);
+
+		if (db || err->code != ERR_UNAVAILABLE)
+			return db;
+		log_warn("the database is away, trying again", F_C("why", err->msg), F_I64("wait_ms", wait));
+		nap_ms(wait);
+		wait = MIN(wait * 2, RETRY_MAX_MS);
+	}
+	return NULL;
+}
+
+static bool migrate(struct db_sync *db, struct err *err)
+{
+	uint8_t raw[ES256_KEY_BYTES];
+	struct es256_key *key = es256_generate();
+	bool ok;
+
+	es256_export(key, raw);
+	es256_free(key);
+	ok = boot_migrate(db, (struct str){(const char *)raw, sizeof(raw)}, err);
+	explicit_bzero(raw, sizeof(raw));
+	return ok;
+}
+
+static bool prepare_database(struct serving *s, struct arena *a, struct err *err)
+{
+	struct db_sync *db = open_database(s->database_url, err);
+	struct token_spec spec = {.tenant_slug = "default", .name = "env-file", .public_url = s->url, .grpc_address = s->grpc,
+		.days = TOKEN_DAYS};
+	struct uuid id;
+	bool ok;
+
+	if (!db)
+		return false;
+	ok = boot_check(db, err) && migrate(db, err);
+	if (ok && flag_get(s->c, "env-file"))
+		ok = token_make(db, a, &spec, &s->token, &id, err);
+	db_sync_close(db);
+	return ok;
+}
+
+static bool set_logging(const struct command *c)
+{
+	const char *level = flag_get(c, "log-level"), *format = flag_get(c, "log-format");
+	enum log_level l;
+
+	if (!log_level_parse(str_c(level), &l)) {
+		(void)fprintf(stderr, "hatchet: log-level: expected error, warn, info or debug, not \"%s\"\n", level);
+		return false;
+	}
+	if (format && strcmp(format, "json") != 0 && strcmp(format, "console") != 0) {
+		(void)fprintf(stderr, "hatchet: log-format: expected json or console, not \"%s\"\n", format);
+		return false;
+	}
+	log_set(l, format ? (strcmp(format, "json") == 0 ? LOG_JSON : LOG_CONSOLE) : isatty(2) ? LOG_CONSOLE : LOG_JSON);
+	return true;
+}
+
+/* SERVER_* variables this server does not know are named: a silent typo costs an evening. */
+static void warn_unknown_env(const struct command *c)
+{
+	extern char **environ;
+
+	for (char **e = environ; *e; e++) {
+		size_t n = strcspn(*e, "=");
+		bool known = false;
+
+		if (strncmp(*e, "SERVER_", 7) != 0)
+			continue;
+		for (const struct flag *f = c->flags; f->name; f++)
+			known |= f->env && strlen(f->env) == n && strncmp(f->env, *e, n) == 0;
+		if (!known)
+			log_warn("environment variable has no meaning here", F_STR("name", ((struct str){*e, n})));
+	}
+}
+
+static bool listen_all(struct serving *s, int64_t http, int64_t grpc, struct err *err)
+{
+	const char *host = flag_get(s->c, "host");
+	const char *url = flag_get(s->c, "url"), *address = flag_get(s->c, "grpc-address");
+	uint16_t http_port = 0, grpc_port = 0;
+
+	if (!server_listen(s->server, host, (uint16_t)http, &http_port, err))
+		return false;
+	grpc_port = http_port;
+	if ((grpc == 0 || grpc != http) && !server_listen(s->server, host, (uint16_t)grpc, &grpc_port, err))
+		return false;
+	if (url)
+		(void)snprintf(s->url, sizeof(s->url), "%.250s", url);
+	else
+		(void)snprintf(s->url, sizeof(s->url), "http://localhost:%u", http_port);
+	if (address)
+		(void)snprintf(s->grpc, sizeof(s->grpc), "%.250s", address);
+	else
+		(void)snprintf(s->grpc, sizeof(s->grpc), "localhost:%u", grpc_port);
+	s->running = (struct running){.pid = getpid(), .http_port = http_port, .grpc_port = grpc_port};
+	memcpy(s->running.url, s->url, sizeof(s->url));
+	memcpy(s->running.grpc, s->grpc, sizeof(s->grpc));
+	return true;
+}
+
+static void build(struct serving *s, uint32_t msg_bytes)
+{
+	struct svc_conf svc = {.loop = s->loop, .database_url = s->database_url, .address = s->grpc, .msg_bytes_max = msg_bytes,
+		.input_cache_bytes_max = 64u << 20, .subscriptions_max = 100000, .on_ready = on_ready, .arg = s};
+	struct api_conf api = {.public_url = s->url, .grpc_address = s->grpc, .auth_disabled = flag_on(s->c, "disable-auth"),
+		.server_version = HATCHET_VERSION};
+	struct server_conf server = {.loop = s->loop, .rpcs = api_rpcs, .rests = api_rests, .gate = api_gate,
+		.server_header = "hatchet/" HATCHET_VERSION, .limits = server_limits_default};
+
+	s->svc = svc_new(&svc);		/* its turn end comes before the server's: commits first, then bytes */
+	api.svc = s->svc;
+	s->api = api_new(&api);
+	server.app = s->api;
+	server.limits.msg_bytes_max = msg_bytes;
+	s->server = server_new(&server);
+}
+
+static int fail(struct serving *s, const struct err *err)
+{
+	(void)fprintf(stderr, "hatchet: %s\n", err->msg);
+	if (s->pg)
+		localpg_stop(s->pg);
+	return EXIT_FAILED;
+}
+
+static bool choose_database(struct serving *s, struct err *err)
+{
+	static char dir[64];
+	struct localpg_conf pg = {.dir = s->dir, .ephemeral = flag_on(s->c, "ephemeral")};
+
+	s->database_url = flag_get(s->c, "database-url");
+	if (s->database_url)
+		return true;
+	if (pg.ephemeral) {
+		(void)snprintf(dir, sizeof(dir), "%s/hatchet-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+		if (!mkdtemp(dir))
+			return err_set(err, ERR_INTERNAL, "cannot make a directory for the throw-away database: %s", strerror(errno));
+		(void)chmod(dir, 0755);
+		pg.dir = dir;
+		log_warn("ephemeral: nothing is durable, everything is gone afterwards");
+	}
+	s->pg = localpg_start(&pg, err);
+	if (!s->pg)
+		return false;
+	s->database_url = localpg_url(s->pg);
+	return true;
+}
+
+static int start(struct command *c)
+{
+	struct serving s = {.c = c};
+	struct arena *a = arena_new(1u << 20);
+	int64_t http, grpc, msg;
+	struct err err;
+
+	if (!set_logging(c) || !flag_int(c, "dashboard-port", 0, 65535, &http) || !flag_int(c, "grpc-port", 0, 65535, &grpc) ||
+	    !flag_int(c, "max-message-bytes", 131072, 256 << 20, &msg))
+		return EXIT_USAGE;
+	warn_unknown_env(c);
+	s.dir = data_dir_of(c);
+	if (!flag_on(c, "ephemeral") && !(flag_get(c, "database-url") && !flag_get(c, "data-dir")) && !runfile_lock(s.dir, &err))
+		return fail(&s, &err);
+	if (!choose_database(&s, &err))
+		return fail(&s, &err);
+	s.loop = loop_new();
+	build(&s, (uint32_t)msg);
+	if (!listen_all(&s, http, grpc, &err) || !prepare_database(&s, a, &err))
+		return fail(&s, &err);
+	if (s.pg)
+		localpg_watch(s.pg, s.loop);
+	loop_on_signal(s.loop, SIGTERM, stop, &s);
+	loop_on_signal(s.loop, SIGINT, stop, &s);
+	if (mkdirs(s.dir, 0755, &err) && !runfile_write(s.dir, &s.running, &err))
+		log_warn("server status will not find this server", F_C("why", err.msg));
+	loop_run(s.loop);
+	runfile_remove(s.dir);
+	server_free(s.server);
+	svc_free(s.svc);
+	api_free(s.api);
+	if (s.pg)
+		localpg_stop(s.pg);
+	loop_free(s.loop);
+	arena_free(a);
+	log_info("stopped");
+	return EXIT_OK;
+}
+
+struct command cmd_server_start = {"server start", "Run the server until it is told to stop.",
+	"hatchet server start --database-url postgres://user:secret@db/hatchet --env-file .env", start_flags, start};

@@ -1,0 +1,421 @@
+/* A Postgres found on this machine, run as a child of the server: own directory, unix socket only, never outlives us.
+ *
+ * The child asks the kernel for SIGINT when we die and checks that it was not too late; a dead child is started again.
+ * As root everything of Postgres runs as another user.  Nothing here is on a hot path, so it may block. */
+#include "app_int.h"
+
+#include "base/log.h"
+#include "io/loop.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { START_S = 60, STOP_S = 10, RESTART_US = 500000 };
+
+struct localpg {
+	char bin[256], data[400], socket_dir[128], log[420], root[400], url[256];
+	bool ephemeral, stopping;
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;
+	struct loop *l;
+	struct timer *again;
+};
+
+static void nap_ms(int ms)
+{
+	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	(void)nanosleep(&t, NULL);
+}
+
+static bool has_postgres(const char *dir)
+{
+	char path[300];
+
+	(void)snprintf(path, sizeof(path), "%s/postgres", dir);
+	return access(path, X_OK) == 0;
+}
+
+/* PG_BIN, else the highest version of Debian's layout, else PATH. */
+static bool find_bin(char out[256])
+{
+	const char *env = getenv("PG_BIN"), *path = getenv("PATH");
+	DIR *d = opendir("/usr/lib/postgresql");
+	struct dirent *e;
+	int64_t best = 0, v;
+
+	if (env && has_postgres(env)) {
+		(void)snprintf(out, 256, "%s", env);
+		if (d)
+			(void)closedir(d);
+		return true;
+	}
+	while (d && (e = readdir(d))) {
+		char dir[300];
+
+		(void)snprintf(dir, sizeof(dir), "/usr/lib/postgresql/%.200s/bin", e->d_name);
+		if (str_to_i64(str_c(e->d_name), &v) && v > best && has_postgres(dir)) {
+			best = v;
+			(void)snprintf(out, 256, "%.255s", dir);
+		}
+	}
+	if (d)
+		(void)closedir(d);
+	while (!best && path && *path) {
+		size_t n = strcspn(path, ":");
+		char dir[256];
+
+		(void)snprintf(dir, sizeof(dir), "%.*s", (int)MIN(n, 255), path);
+		if (has_postgres(dir)) {
+			(void)snprintf(out, 256, "%s", dir);
+			best = 1;
+		}
+		path += n + (path[n] == ':');
+	}
+	return best > 0;
+}
+
+/* Postgres refuses root: its own user, else the one every system has. */
+static bool pick_user(struct localpg *p, struct err *err)
+{
+	const struct passwd *pw;
+
+	p->uid = geteuid();
+	p->gid = getegid();
+	if (p->uid != 0)
+		return true;
+	pw = getpwnam("postgres");
+	if (!pw)
+		pw = getpwnam("nobody");
+	if (!pw)
+		return err_set(err, ERR_PRECONDITION, "started as root, and there is neither a user postgres nor nobody to run Postgres as");
+	p->uid = pw->pw_uid;
+	p->gid = pw->pw_gid;
+	return true;
+}
+
+/* In the child: become the user, tie our life to the parent's, run. */
+static void become_and_exec(const struct localpg *p, pid_t parent, bool tie, const char *const *argv)
+{
+	int fd = open(p->log, O_WRONLY | O_CREAT | O_APPEND, 0600), null = open("/dev/null", O_RDONLY);
+	sigset_t none;
+
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	if (null >= 0)
+		(void)dup2(null, 0);
+	if (fd >= 0) {
+		(void)dup2(fd, 1);
+		(void)dup2(fd, 2);
+	}
+	for (int i = 3; i < 1024; i++)
+		(void)close(i);
+	(void)setsid();
+	if (geteuid() == 0 && (setgroups(0, NULL) != 0 || setgid(p->gid) != 0 || setuid(p->uid) != 0))
+		_exit(126);
+	if (tie) {	/* after setuid, which clears it */
+		(void)prctl(PR_SET_PDEATHSIG, SIGINT);
+		if (getppid() != parent)
+			_exit(125);
+	}
+	if (chdir("/") != 0)
+		_exit(124);
+	(void)execv(argv[0], (char *const *)(uintptr_t)argv);
+	_exit(127);
+}
+
+static int run(const struct localpg *p, const char *const *argv)
+{
+	pid_t parent = getpid(), pid = fork();
+	int status = -1;
+
+	if (pid == 0)
+		become_and_exec(p, parent, true, argv);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static bool own(struct localpg *p, const char *path, struct err *err)
+{
+	return geteuid() != 0 || chown(path, p->uid, p->gid) == 0 ||
+	       err_set(err, ERR_INTERNAL, "cannot give %s to the database's user: %s", path, strerror(errno));
+}
+
+static bool write_text(const char *path, const char *text, struct err *err)
+{
+	FILE *f = fopen(path, "we");
+	bool ok = f && fputs(text, f) >= 0;
+
+	if (f && fclose(f) != 0)
+		ok = false;
+	return ok || err_set(err, ERR_INTERNAL, "cannot write %s: %s", path, strerror(errno));
+}
+
+static bool init(struct localpg *p, struct err *err)
+{
+	char initdb[300], version[450];
+	const char *argv[] = {initdb, "-D", p->data, "-U", "hatchet", "-A", "trust", "-E", "UTF8", "--locale=C", NULL,
+		p->ephemeral ? "--no-sync" : NULL, NULL};
+	int rc;
+
+	(void)snprintf(version, sizeof(version), "%s/PG_VERSION", p->data);
+	if (access(version, R_OK) == 0)
+		return true;
+	argv[10] = p->ephemeral ? "--no-sync" : NULL;
+	(void)snprintf(initdb, sizeof(initdb), "%s/initdb", p->bin);
+	rc = run(p, argv);
+	return rc == 0 || err_set(err, ERR_INTERNAL, "creating the database cluster failed (initdb exit %d); see %s", rc, p->log);
+}
+
+/* The cluster must be of the major version of the program found. */
+static bool check_version(const struct localpg *p, struct err *err)
+{
+	char path[450], have[16] = "", program[300], line[128] = "";
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/PG_VERSION", p->data);
+	f = fopen(path, "re");
+	if (f) {
+		if (!fgets(have, sizeof(have), f))
+			have[0] = '\0';
+		(void)fclose(f);
+	}
+	have[strcspn(have, "\n")] = '\0';
+	(void)snprintf(program, sizeof(program), "%s/postgres --version", p->bin);
+	f = popen(program, "re");
+	if (f) {
+		if (!fgets(line, sizeof(line), f))
+			line[0] = '\0';
+		(void)pclose(f);
+	}
+	if (!have[0] || !strstr(line, ")") || strncmp(strstr(line, ")") + 2, have, strlen(have)) == 0)
+		return true;
+	return err_set(err, ERR_PRECONDITION, "%s holds a database of PostgreSQL %s, but %s is another major version", p->data, have, p->bin);
+}
+
+static int64_t memory_mb(void)
+{
+	return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) >> 20;
+}
+
+static bool write_settings(struct localpg *p, struct err *err)
+{
+	struct statvfs vfs;
+	int64_t buffers = MAX(64, MIN(memory_mb() / 8, 4096)), wal = 256;
+	char path[450], text[2048];
+
+	if (statvfs(p->data, &vfs) == 0)
+		wal = MAX(256, MIN((int64_t)(vfs.f_bavail * vfs.f_frsize >> 20) / 20, 8192));
+	(void)snprintf(path, sizeof(path), "%s/postgresql.auto.conf", p->data);
+	(void)snprintf(text, sizeof(text),
+		       "# written by hatchet at every start\nlisten_addresses = ''\nunix_socket_directories = '%s'\n"
+		       "unix_socket_permissions = 0777\nmax_connections = 30\nshared_buffers = %lldMB\nwal_level = minimal\n"
+		       "max_wal_senders = 0\nmax_wal_size = %lldMB\nmin_wal_size = %lldMB\ncheckpoint_timeout = 15min\n"
+		       "autovacuum_naptime = 10s\nlogging_collector = off\nlog_timezone = 'UTC'\ntimezone = 'UTC'\njit = off\n%s",
+		       p->socket_dir, (long long)(p->ephemeral ? 32 : buffers), (long long)wal, (long long)wal / 2,
+		       p->ephemeral ? "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n" : "");
+	return write_text(path, text, err) && own(p, path, err);
+}
+
+/* A postmaster of an earlier life that is still going down, or a stale pid file: wait a little. */
+static void wait_for_predecessor(const struct localpg *p)
+{
+	char path[450], line[32];
+
+	(void)snprintf(path, sizeof(path), "%s/postmaster.pid", p->data);
+	for (int i = 0; i < STOP_S * 20; i++) {
+		FILE *f = fopen(path, "re");
+		int64_t pid = 0;
+
+		if (!f)
+			return;
+		if (fgets(line, sizeof(line), f)) {
+			line[strcspn(line, "\n")] = '\0';
+			if (!str_to_i64(str_c(line), &pid))
+				pid = 0;
+		}
+		(void)fclose(f);
+		if (pid <= 1 || kill((pid_t)pid, 0) != 0)
+			return;	/* stale: postgres itself removes it */
+		if (i == 0)
+			(void)kill((pid_t)pid, SIGINT);
+		nap_ms(50);
+	}
+}
+
+static bool spawn(struct localpg *p, struct err *err)
+{
+	char postgres[300];
+	const char *argv[] = {postgres, "-D", p->data, NULL};
+	pid_t parent = getpid();
+
+	(void)snprintf(postgres, sizeof(postgres), "%s/postgres", p->bin);
+	p->pid = fork();
+	if (p->pid == 0)
+		become_and_exec(p, parent, true, argv);
+	return p->pid > 0 || err_set(err, ERR_INTERNAL, "cannot start postgres: %s", strerror(errno));
+}
+
+/* Ready when pg_isready says so: it exits with 0. */
+static bool wait_ready(struct localpg *p, struct err *err)
+{
+	char isready[300];
+	const char *argv[] = {isready, "-q", "-h", p->socket_dir, "-U", "hatchet", "-d", "postgres", NULL};
+
+	(void)snprintf(isready, sizeof(isready), "%s/pg_isready", p->bin);
+	for (int i = 0; i < START_S * 50; i++) {
+		int status;
+
+		if (waitpid(p->pid, &status, WNOHANG) == p->pid) {
+			p->pid = 0;
+			return err_set(err, ERR_UNAVAILABLE, "postgres did not start; see %s", p->log);
+		}
+		if (run(p, argv) == 0)
+			return true;
+		nap_ms(20);
+	}
+	return err_set(err, ERR_UNAVAILABLE, "postgres is not ready after %d s; see %s", START_S, p->log);
+}
+
+static bool prepare(struct localpg *p, const struct localpg_conf *conf, struct err *err)
+{
+	struct stat st;
+
+	(void)snprintf(p->root, sizeof(p->root), "%.390s", conf->dir);
+	(void)snprintf(p->data, sizeof(p->data), "%.380s/postgres", conf->dir);
+	(void)snprintf(p->log, sizeof(p->log), "%.380s/postgres.log", conf->dir);
+	if (!mkdirs(p->data, 0700, err) || !own(p, p->data, err) || chmod(p->data, 0700) != 0)
+		return false;
+	(void)close(open(p->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+	if (!own(p, p->log, err))
+		return false;
+	/* the path of a unix socket has 107 bytes: a short directory of our own */
+	(void)snprintf(p->socket_dir, sizeof(p->socket_dir), "/tmp/hatchet-pg-XXXXXX");
+	if (!mkdtemp(p->socket_dir))
+		return err_set(err, ERR_INTERNAL, "cannot make a directory for the socket in /tmp: %s", strerror(errno));
+	if (!own(p, p->socket_dir, err) || stat(p->socket_dir, &st) != 0)
+		return false;
+	(void)snprintf(p->url, sizeof(p->url), "host=%s user=hatchet dbname=postgres", p->socket_dir);
+	return true;
+}
+
+struct localpg *localpg_start(const struct localpg_conf *conf, struct err *err)
+{
+	struct localpg *p = xcalloc(1, sizeof(*p));
+
+	p->ephemeral = conf->ephemeral;
+	if (!find_bin(p->bin)) {
+		(void)err_set(err, ERR_NOT_FOUND, "no Postgres found on this machine: install one (15 or newer), name its programs by PG_BIN, "
+			      "or give --database-url");
+		free(p);
+		return NULL;
+	}
+	if (!pick_user(p, err) || !prepare(p, conf, err) || !init(p, err) || !check_version(p, err) || !write_settings(p, err)) {
+		free(p);
+		return NULL;
+	}
+	wait_for_predecessor(p);
+	if (!spawn(p, err) || !wait_ready(p, err)) {
+		localpg_stop(p);
+		return NULL;
+	}
+	return p;
+}
+
+const char *localpg_url(const struct localpg *p)
+{
+	return p->url;
+}
+
+static void child_died(void *arg, int status);
+
+static void start_again(void *arg)
+{
+	struct localpg *p = arg;
+	struct err err;
+
+	if (p->stopping)
+		return;
+	if (spawn(p, &err))
+		loop_on_child(p->l, p->pid, child_died, p);
+	else
+		timer_set(p->again, loop_mono_us() + RESTART_US);
+}
+
+static void child_died(void *arg, int status)
+{
+	struct localpg *p = arg;
+
+	p->pid = 0;
+	if (p->stopping)
+		return;
+	log_warn("postgres ended, it is started again", F_I64("status", status));
+	timer_set(p->again, loop_mono_us() + RESTART_US);
+}
+
+void localpg_watch(struct localpg *p, struct loop *l)
+{
+	p->l = l;
+	p->again = timer_new(l, start_again, p);
+	loop_on_child(l, p->pid, child_died, p);
+}
+
+static void remove_tree(const char *path)
+{
+	DIR *d = opendir(path);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		char sub[700];
+		struct stat st;
+
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		(void)snprintf(sub, sizeof(sub), "%.400s/%.255s", path, e->d_name);
+		if (lstat(sub, &st) == 0 && S_ISDIR(st.st_mode))
+			remove_tree(sub);
+		else
+			(void)unlink(sub);
+	}
+	if (d)
+		(void)closedir(d);
+	(void)rmdir(path);
+}
+
+void localpg_stop(struct localpg *p)
+{
+	p->stopping = true;
+	if (p->again)
+		timer_clear(p->again);
+	if (p->pid > 0) {
+		(void)kill(p->pid, SIGINT);
+		for (int i = 0; i < STOP_S * 50 && p->pid > 0; i++) {
+			pid_t got = waitpid(p->pid, NULL, WNOHANG);
+
+			if (got == p->pid || (got < 0 && errno == ECHILD))
+				p->pid = 0;
+			else
+				nap_ms(20);
+		}
+		if (p->pid > 0)
+			(void)kill(p->pid, SIGQUIT);
+	}
+	remove_tree(p->socket_dir);
+	if (p->ephemeral)
+		remove_tree(p->root);
+	free(p);
+}

@@ -1,0 +1,73 @@
+/* Finds the command and runs it. */
+#include "app_int.h"
+
+#include "base/log.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static struct command *const commands[] = {&cmd_server_start, &cmd_server_stop, &cmd_server_status, &cmd_token_create,
+	&cmd_token_revoke, &cmd_migrate, &cmd_doctor, &cmd_version, &cmd_compat};
+
+static void usage(FILE *out)
+{
+	(void)fprintf(out, "hatchet %s: a durable task queue on Postgres for the Hatchet SDKs.\n\nUsage: hatchet COMMAND [flags]\n\n"
+		      "Commands:\n", HATCHET_VERSION);
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (commands[i]->summary[0])
+			(void)fprintf(out, "  %-16s %s\n", commands[i]->name, commands[i]->summary);
+	(void)fprintf(out, "\nEvery command has --help with an example.\n"
+		      "Exit codes: 0 done, 1 failed (one sentence on standard error), 2 wrong usage.\n"
+		      "\nExample:\n  hatchet server start --ephemeral --env-file .env\n");
+}
+
+/* How many words of @argv name @c; 0: another command. */
+static int matches(const struct command *c, int argc, char **argv)
+{
+	const char *p = c->name;
+	int n = 0;
+
+	while (*p && n < argc) {
+		size_t len = strcspn(p, " ");
+
+		if (strlen(argv[n]) != len || strncmp(argv[n], p, len) != 0)
+			return 0;
+		p += len + (p[len] == ' ');
+		n++;
+	}
+	return *p ? 0 : n;
+}
+
+int main(int argc, char **argv)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	log_set(LOG_INFO, isatty(2) ? LOG_CONSOLE : LOG_JSON);
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+		usage(stdout);
+		return EXIT_OK;
+	}
+	if (strcmp(argv[1], "--version") == 0)
+		argv[1] = (char *)(uintptr_t) "version";
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		int n = matches(commands[i], argc - 1, argv + 1);
+		bool help;
+
+		if (!n)
+			continue;
+		if (!flags_parse(commands[i], argc - 1 - n, argv + 1 + n, &help))
+			return EXIT_USAGE;
+		if (help) {
+			flags_help(commands[i]);
+			return EXIT_OK;
+		}
+		return commands[i]->run(commands[i]);
+	}
+	(void)fprintf(stderr, "hatchet: unknown command \"%s%s%s\"; see \"hatchet --help\"\n", argv[1], argc > 2 ? " " : "",
+		      argc > 2 ? argv[2] : "");
+	return EXIT_USAGE;
+}

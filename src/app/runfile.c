@@ -1,0 +1,124 @@
+/* The server's directory: its lock, and the file that tells other commands where it listens. */
+#include "app_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool mkdirs(const char *path, unsigned mode, struct err *err)
+{
+	char tmp[1024];
+	size_t n = strlen(path);
+
+	if (n == 0 || n >= sizeof(tmp))
+		return err_set(err, ERR_INVALID, "path is empty or too long");
+	memcpy(tmp, path, n + 1);
+	for (char *p = tmp + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(tmp, 0755) != 0 && errno != EEXIST)
+			return err_set(err, ERR_INTERNAL, "cannot create %s: %s", tmp, strerror(errno));
+		*p = '/';
+	}
+	if (mkdir(tmp, mode) != 0 && errno != EEXIST)
+		return err_set(err, ERR_INTERNAL, "cannot create %s: %s", tmp, strerror(errno));
+	return true;
+}
+
+const char *data_dir_of(const struct command *c)
+{
+	static char dir[512];
+	const char *given = flag_get(c, "data-dir"), *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+
+	if (given)
+		(void)snprintf(dir, sizeof(dir), "%s", given);
+	else if (geteuid() == 0)
+		(void)snprintf(dir, sizeof(dir), "/var/lib/hatchet");
+	else if (xdg && *xdg)
+		(void)snprintf(dir, sizeof(dir), "%s/hatchet", xdg);
+	else
+		(void)snprintf(dir, sizeof(dir), "%s/.local/share/hatchet", home && *home ? home : "/tmp");
+	return dir;
+}
+
+static void path_of(const char *dir, const char *name, char out[600])
+{
+	(void)snprintf(out, 600, "%s/%s", dir, name);
+}
+
+bool runfile_lock(const char *dir, struct err *err)
+{
+	char path[600];
+	int fd;
+
+	if (!mkdirs(dir, 0755, err))
+		return false;
+	path_of(dir, "server.lock", path);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_set(err, ERR_INTERNAL, "cannot write in %s: %s", dir, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		(void)close(fd);
+		return err_set(err, ERR_EXISTS, "another server is running on data directory %s", dir);
+	}
+	return true;	/* the descriptor stays open for the life of the process */
+}
+
+bool runfile_write(const char *dir, const struct running *r, struct err *err)
+{
+	char path[600], tmp[610];
+	FILE *f;
+
+	path_of(dir, "server.run", path);
+	(void)snprintf(tmp, sizeof(tmp), "%s.new", path);
+	f = fopen(tmp, "we");
+	if (!f)
+		return err_set(err, ERR_INTERNAL, "cannot write %s: %s", tmp, strerror(errno));
+	(void)fprintf(f, "pid=%d\nhttp_port=%d\ngrpc_port=%d\nurl=%s\ngrpc=%s\n", r->pid, r->http_port, r->grpc_port, r->url, r->grpc);
+	if (fclose(f) != 0 || rename(tmp, path) != 0)
+		return err_set(err, ERR_INTERNAL, "cannot write %s: %s", path, strerror(errno));
+	return true;
+}
+
+bool runfile_read(const char *dir, struct running *ret)
+{
+	char path[600], line[512];
+	FILE *f;
+
+	*ret = (struct running){0};
+	path_of(dir, "server.run", path);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f)) {
+		char *v = strchr(line, '=');
+		int64_t n;
+
+		if (!v)
+			continue;
+		*v++ = '\0';
+		v[strcspn(v, "\n")] = '\0';
+		if (strcmp(line, "url") == 0)
+			(void)snprintf(ret->url, sizeof(ret->url), "%s", v);
+		else if (strcmp(line, "grpc") == 0)
+			(void)snprintf(ret->grpc, sizeof(ret->grpc), "%s", v);
+		else if (str_to_i64(str_c(v), &n))
+			*(strcmp(line, "pid") == 0 ? &ret->pid : strcmp(line, "http_port") == 0 ? &ret->http_port : &ret->grpc_port) = (int)n;
+	}
+	(void)fclose(f);
+	return ret->pid > 0 && kill(ret->pid, 0) == 0;
+}
+
+void runfile_remove(const char *dir)
+{
+	char path[600];
+
+	path_of(dir, "server.run", path);
+	(void)unlink(path);
+}
