@@ -4,6 +4,7 @@ PgNode  a cluster of its own below /tmp, unix socket only; durable unless asked 
 Server  build/hatchet (or HATCHET_BIN) on free ports that stay its own across restarts
 
 Everything they start dies with this process, also when that is killed."""
+import concurrent.futures
 import ctypes
 import glob
 import json
@@ -53,6 +54,14 @@ def pg_bin():
     return max(found, key=lambda p: int(p.split("/")[-2]))
 
 
+# The kernel sends the death signal when the *thread* that forked ends: one thread that lasts forks them all.
+FORKER = concurrent.futures.ThreadPoolExecutor(max_workers=1)
+
+
+def spawn(words, **more):
+    return FORKER.submit(subprocess.Popen, words, stdin=subprocess.DEVNULL, **more).result()
+
+
 def die_with_parent(sig=signal.SIGKILL):
     LIBC.prctl(PR_SET_PDEATHSIG, sig)
 
@@ -93,8 +102,8 @@ class PgNode:
 
     def start(self):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([os.path.join(self.bin, "postgres"), "-D", self.data], cwd=self.dir, preexec_fn=self._drop,
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = spawn([os.path.join(self.bin, "postgres"), "-D", self.data], cwd=self.dir, preexec_fn=self._drop,
+                                 stdout=log, stderr=log)
         until("Postgres answers", self._answers, 60)
 
     def _answers(self):
@@ -191,8 +200,7 @@ class Server:
     def spawn(self):
         """Start without waiting."""
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.command(), env=self.environ(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            preexec_fn=die_with_parent)
+            self.process = spawn(self.command(), env=self.environ(), stdout=log, stderr=log, preexec_fn=die_with_parent)
         return self
 
     def start(self, seconds=30):
