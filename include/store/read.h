@@ -25,8 +25,11 @@ struct task_view {
 	struct attempt_view *attempts;	/* ascending */
 	uint32_t n_attempts;
 	enum run_status status;		/* by run_status_of */
+	bool is_cut;			/* payloads left out: the rows before took all of READ_PAYLOAD_BYTES */
 };
 enum { READ_PAYLOADS = 1, READ_ALL_ATTEMPTS = 2 };	/* without ALL: only the highest attempt row */
+/* Payloads read at once; what exceeds it by one row is still given, so that every read gets on. */
+enum { READ_PAYLOAD_BYTES = 16 << 20 };
 /* The tasks among @ids that exist for @tenant_no (0: any, internal use), in any order; one statement; n <= 1000. */
 struct read_tasks {
 	struct task_view *tasks;
@@ -105,7 +108,12 @@ void read_max_id(struct db *db, struct arena *a, int64_t *ret, struct op *op);	/
 void read_tail_due(struct db *db, struct arena *a, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t due_at, uint32_t limit,
 		   struct read_live *ret, int64_t *ret_next_due, struct op *op);
 /* What a push needs: input and metadata of tasks not in the input cache. */
-struct input_row { int64_t id; struct str input, metadata; int32_t priority; int64_t parent_id; int32_t child_index; struct str child_key; };
+struct input_row {
+	int64_t id, parent_id;
+	struct str input, metadata, child_key;
+	int32_t priority, child_index;
+	bool is_cut;			/* input left out for lack of room: ask again */
+};
 struct read_inputs { struct input_row *p; uint32_t n; };
 void read_inputs(struct db *db, struct arena *a, const int64_t *ids, const int32_t *tenant_nos, uint32_t n, struct read_inputs *ret, struct op *op);
 #endif

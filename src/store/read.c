@@ -100,9 +100,11 @@ static void take_tasks(struct reading *r)
 
 		take_task(rows, i, t);
 		t->attempts = attempts;
-		for (end = i; end < n && db_get_int(rows, end, 0) == t->id; end++)
+		for (end = i; end < n && db_get_int(rows, end, 0) == t->id; end++) {
+			t->is_cut |= db_get_bool(rows, end, 31);
 			if (!db_is_null(rows, end, 22))
 				take_attempt(rows, end, &t->attempts[t->n_attempts++]);
+		}
 		attempts += t->n_attempts;
 		t->status = run_status_of(t->live_state, t->in_tail,
 					  t->n_attempts ? t->attempts[t->n_attempts - 1].status : -1);
@@ -124,7 +126,7 @@ void read_tasks(struct db *db, struct arena *a, int32_t tenant_no, const int64_t
 	struct reading *r = reading_new(a, tenant_no ? SQL_TASKS_BY_IDS : SQL_TASKS_BY_IDS_ANY, tasks_done, ret, op);
 
 	assert(n <= 1000);
-	db_bind_bool(r->q, flags & READ_PAYLOADS);
+	db_bind_i64(r->q, flags & READ_PAYLOADS ? READ_PAYLOAD_BYTES : 0);
 	db_bind_bool(r->q, flags & READ_ALL_ATTEMPTS);
 	db_bind_i32(r->q, tenant_no);
 	bind_ints(r, DB_INT8, ids, n);
@@ -187,7 +189,7 @@ void read_runs(struct db *db, struct arena *a, const struct run_filter *f, struc
 	int sql_id = f->parent_id ? SQL_RUNS_OF_PARENT : mask & (1u << RUN_COMPLETED) ? SQL_RUNS : SQL_RUNS_NOT_COMPLETED;
 	struct reading *r = reading_new(a, sql_id, tasks_done, ret, op);
 
-	db_bind_bool(r->q, f->flags & READ_PAYLOADS);
+	db_bind_i64(r->q, f->flags & READ_PAYLOADS ? READ_PAYLOAD_BYTES : 0);
 	db_bind_bool(r->q, f->flags & READ_ALL_ATTEMPTS);
 	db_bind_i32(r->q, f->tenant_no);
 	bind_id_bounds(r, f->since_us, f->until_us);
@@ -484,7 +486,7 @@ static void inputs_done(struct op *op, const struct err *err)
 				.metadata = db_get_text(rows, i, 2), .priority = i32(rows, i, 3),
 				.parent_id = db_get_int(rows, i, 4),
 				.child_index = db_is_null(rows, i, 5) ? -1 : i32(rows, i, 5),
-				.child_key = db_get_text(rows, i, 6)};
+				.child_key = db_get_text(rows, i, 6), .is_cut = db_get_bool(rows, i, 7)};
 	}
 	op_done(r->user, err);
 }
@@ -495,5 +497,6 @@ void read_inputs(struct db *db, struct arena *a, const int64_t *ids, const int32
 
 	bind_ints(r, DB_INT8, ids, n);
 	bind_ints(r, DB_INT4, tenant_nos, n);
+	db_bind_i64(r->q, READ_PAYLOAD_BYTES);
 	db_submit(db, DB_READ, r->q, &r->op);
 }

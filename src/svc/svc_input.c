@@ -64,8 +64,13 @@ static void fetched(struct op *op, const struct err *err)
 
 	for (uint32_t i = 0; !err && is_ours && i < s->input_rows.n; i++) {
 		const struct input_row *r = &s->input_rows.p[i];
-		struct input *in = input_new(r->id, r->input, r->metadata, r->child_key);
+		struct input *in;
 
+		if (r->is_cut) {
+			(void)imap_put(&s->cut, r->id, s);
+			continue;
+		}
+		in = input_new(r->id, r->input, r->metadata, r->child_key);
 		in->priority = (int16_t)r->priority;
 		in->child_index = r->child_index;
 		in->parent_id = r->parent_id;
@@ -80,6 +85,8 @@ static void fetched(struct op *op, const struct err *err)
 		list_del(&p->node);
 		if (!is_ours) {
 			free(p);
+		} else if (imap_get(&s->cut, p->fx.id)) {
+			list_push_back(&s->need_input, &p->node);
 		} else if (in) {
 			svc_push_with(s, p, in);
 		} else {
@@ -93,6 +100,8 @@ static void fetched(struct op *op, const struct err *err)
 			free(p);
 		}
 	}
+	imap_fini(&s->cut);
+	s->cut = (struct imap){0};
 	arena_free(s->input_arena);
 	s->input_arena = NULL;
 	s->is_fetching = false;

@@ -101,6 +101,7 @@ struct svc {
 	struct op input_op;
 	struct arena *input_arena;
 	struct read_inputs input_rows;
+	struct imap cut;		/* ids whose input had no room in this fetch */
 	struct list fetching;		/* of struct push */
 	bool is_fetching;
 	const struct engine *fetch_engine;	/* who asked; another one now: its pushes are void */

@@ -121,7 +121,9 @@ static void asked(struct op *op, const struct err *err)
 	for (uint32_t i = 0; !err && !rs->is_closed && i < k->got.n; i++) {
 		struct run_result r = result_of(&k->got.tasks[i]);
 
-		if (r.status >= RUN_COMPLETED)
+		if (r.status >= RUN_COMPLETED && k->got.tasks[i].is_cut)
+			ask_again(rs, r.id);
+		else if (r.status >= RUN_COMPLETED)
 			deliver(s, &r, rs);
 	}
 	if (rs->is_closed)

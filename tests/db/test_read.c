@@ -309,6 +309,39 @@ TEST(recovery)
 	fix_close(&f);
 }
 
+/* What one read brings into memory is bounded; each read gets on by at least one row. */
+TEST(large_payloads_are_cut)
+{
+	struct fix f;
+	struct read_tasks r;
+	struct read_inputs in;
+	struct wait_op w;
+	int64_t ids[8];
+	int32_t tenants[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+	unsigned cut = 0;
+
+	fill(&f);
+	for (unsigned i = 0; i < 8; i++)
+		ids[i] = fix_id(&f, i);
+	pgnode_exec(f.url, "update hatchet.task set input = convert_to(repeat('x', 7000000), 'UTF8')");
+	r = tasks(&f, 1, ids, 8, READ_PAYLOADS);
+	CHECK(r.n >= 4);
+	for (unsigned i = 0; i < r.n; i++) {
+		cut += r.tasks[i].is_cut;
+		CHECK_EQ(r.tasks[i].is_cut, i >= 3);
+		CHECK_EQ(r.tasks[i].input.n, i >= 3 ? 0 : 7000000);
+	}
+	CHECK_EQ(cut, r.n - 3);
+	r = tasks(&f, 1, ids, 8, 0);
+	CHECK_EQ(r.tasks[0].input.n, 0);
+	wait_init(&w, f.loop);
+	read_inputs(f.db, f.a, ids, tenants, 8, &in, &w.op);
+	wait_ok(&w);
+	for (unsigned i = 0; i < in.n; i++)
+		CHECK_EQ(in.p[i].is_cut, i >= 3);
+	fix_close(&f);
+}
+
 TEST(notes_and_minutes)
 {
 	struct fix f;

@@ -143,13 +143,13 @@ TEST(read_plans)
 		int id;
 		const char *args, *allowed;
 	} t[] = {
-		{SQL_TASKS_BY_IDS, "(true, false, 1, array[1, 2, 3]::int8[])", NULL},
-		{SQL_TASKS_BY_IDS_ANY, "(true, true, 0, array[1, 2, 3]::int8[])", "Seq Scan on tenant"},
-		{SQL_RUNS, "(false, false, 1, 0, 9223372036854775807, null, 0, null, null, false, 31, 0, 50)", NULL},
-		{SQL_RUNS, "(false, false, 1, 0, 9223372036854775807, array[3], 5, array['a'], array['b'], true, 4, 0, 50)", NULL},
-		{SQL_RUNS_OF_PARENT, "(false, false, 1, 0, 9223372036854775807, null, 0, null, null, false, 31, 0, 50, 77)", NULL},
-		{SQL_RUNS_NOT_COMPLETED, "(false, false, 1, 0, 9223372036854775807, null, 0, null, null, false, 27, 0, 50)", NULL},
-		{SQL_RUNS_NOT_COMPLETED, "(false, false, 1, 0, 9223372036854775807, array[3], 0, null, null, false, 8, 100, 50)", NULL},
+		{SQL_TASKS_BY_IDS, "(1000, false, 1, array[1, 2, 3]::int8[])", NULL},
+		{SQL_TASKS_BY_IDS_ANY, "(1000, true, 0, array[1, 2, 3]::int8[])", "Seq Scan on tenant"},
+		{SQL_RUNS, "(0, false, 1, 0, 9223372036854775807, null, 0, null, null, false, 31, 0, 50)", NULL},
+		{SQL_RUNS, "(0, false, 1, 0, 9223372036854775807, array[3], 5, array['a'], array['b'], true, 4, 0, 50)", NULL},
+		{SQL_RUNS_OF_PARENT, "(0, false, 1, 0, 9223372036854775807, null, 0, null, null, false, 31, 0, 50, 77)", NULL},
+		{SQL_RUNS_NOT_COMPLETED, "(0, false, 1, 0, 9223372036854775807, null, 0, null, null, false, 27, 0, 50)", NULL},
+		{SQL_RUNS_NOT_COMPLETED, "(0, false, 1, 0, 9223372036854775807, array[3], 0, null, null, false, 8, 100, 50)", NULL},
 		{SQL_COUNTS, "(1, 0, 9223372036854775807, null, 0, null, null, false, 0, 10000)", NULL},
 		{SQL_NOTES, "(1, 5)", NULL},
 		{SQL_LOGS_UP, "(1, 5, '2026-01-01', '2027-01-01', null, null, -1::int2, 10)", NULL},
@@ -159,7 +159,7 @@ TEST(read_plans)
 		{SQL_TAILS, "", NULL},
 		{SQL_MAX_ID, "", NULL},
 		{SQL_TAIL_DUE, "(1, 2, 3::int2, now(), 500)", NULL},
-		{SQL_INPUTS, "(array[1, 2]::int8[], array[1, 1])", NULL},
+		{SQL_INPUTS, "(array[1, 2]::int8[], array[1, 1], 1000)", NULL},
 		{SQL_MINUTES, "(1, '2026-01-01', '2026-01-02')", NULL},
 		{SQL_LIVE_ALL, "", "Seq Scan on live"},
 	};

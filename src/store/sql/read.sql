@@ -1,13 +1,19 @@
 -- What the API shows.  Look-ups by id are LATERAL ... LIMIT 1, so that no plan can turn them into scans.
--- Parameters of every task statement: $1 payloads too, $2 all attempts, $3 tenant.
+-- Parameters of every task statement: $1 bytes of payloads, $2 all attempts, $3 tenant.  Payloads are left out (last column)
+-- from the row on before which their sum has reached $1; the first row always has its own.
+
+-- part: PayloadBytes
+coalesce(octet_length(t.input), 0) + coalesce(octet_length(a.output), 0) + coalesce(octet_length(a.error), 0)
 
 -- part: TaskCols
 t.id, t.run_id, t.parent_id, t.tenant_no, t.workflow_no, t.version_no, t.step_no, t.action_no, t.priority,
-case when $1::bool then t.input end, t.metadata, coalesce(l.state::int4, -1), q.id is not null,
+case when coalesce(sum({{PayloadBytes}}) over before, 0) < $1::int8 then t.input end, t.metadata, coalesce(l.state::int4, -1), q.id is not null,
 coalesce(l.attempt, q.attempt), l.worker_no, coalesce(l.queued_at, q.queued_at), l.assigned_at, l.started_at,
 coalesce(l.due_at, q.due_at), coalesce(l.rank, q.rank), coalesce(l.app_retries, q.app_retries),
 coalesce(l.internal_retries, q.internal_retries), a.attempt, a.status, a.worker_no, a.queued_at, a.assigned_at,
-a.started_at, a.finished_at, case when $1::bool then a.output end, case when $1::bool then a.error end
+a.started_at, a.finished_at, case when coalesce(sum({{PayloadBytes}}) over before, 0) < $1::int8 then a.output end,
+case when coalesce(sum({{PayloadBytes}}) over before, 0) < $1::int8 then a.error end,
+coalesce(sum({{PayloadBytes}}) over before, 0) >= $1::int8
 
 -- part: TaskJoins
 left join lateral (
@@ -18,6 +24,7 @@ left join lateral (
 left join lateral (
 	select a.* from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.id
 	order by a.attempt desc limit case when $2::bool then null else 1 end) a on true
+window before as (order by t.id desc, a.attempt desc rows between unbounded preceding and 1 preceding)
 
 -- name: TasksByIds
 select {{TaskCols}} from unnest($4::int8[]) x(id) cross join lateral (
@@ -246,7 +253,10 @@ from due d cross join lateral (
 union all
 select null, null, null, null, null, null, min(at), null, null from later
 
+-- Inputs of the first tasks of the list, as many as fit $3 bytes, at least one; the others come without (last column).
 -- name: Inputs
-select t.id, t.input, t.metadata, t.priority, t.parent_id, t.child_index, t.child_key
-from unnest($1::int8[], $2::int4[]) x(id, tenant_no) cross join lateral (
+select t.id, case when coalesce(sum(octet_length(t.input)) over before, 0) < $3::int8 then t.input end, t.metadata, t.priority,
+t.parent_id, t.child_index, t.child_key, coalesce(sum(octet_length(t.input)) over before, 0) >= $3::int8
+from unnest($1::int8[], $2::int4[]) with ordinality x(id, tenant_no, n) cross join lateral (
 	select t.* from hatchet.task t where t.tenant_no = x.tenant_no and t.id = x.id limit 1) t
+window before as (order by x.n rows between unbounded preceding and 1 preceding)
