@@ -361,15 +361,18 @@ static void percentiles(const char *name, size_t from, size_t to)
 static void report(void)
 {
 	double s = (double)(run.ended - run.began) / 1e6;
-	int64_t acked = 0;
+	int64_t acked = 0, first = INT64_MAX;
 
-	for (long i = 0; i < opt.tasks; i++)
+	for (long i = 0; i < opt.tasks; i++) {
 		acked = MAX(acked, run.tasks[i].acked);
+		first = MIN(first, run.tasks[i].started ? run.tasks[i].started : first);
+	}
 	printf("{\"tasks\": %ld, \"seconds\": %.3f, \"tasks_per_s\": %.1f, \"enqueue_per_s\": %.1f", opt.tasks, s, (double)opt.tasks / s,
 	       (double)opt.tasks / ((double)(acked - run.began) / 1e6));
 	percentiles("ack", offsetof(struct task, sent), offsetof(struct task, acked));
 	percentiles("delay", offsetof(struct task, planned), offsetof(struct task, sent));
 	if (!opt.no_worker) {
+		printf(", \"drain_per_s\": %.1f", (double)opt.tasks / ((double)(run.ended - first) / 1e6));
 		percentiles("start", offsetof(struct task, sent), offsetof(struct task, started));
 		percentiles("done", offsetof(struct task, sent), offsetof(struct task, done));
 	}
