@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""A client of the crash loop: triggers with unique inputs, cancels a few, reads the status of some.
+
+    client.py ADDRESS HISTORY NAME SEED RATE        (token in HATCHET_CLIENT_TOKEN; ends at SIGTERM)
+
+History:  sent N u...      one call for these inputs (single or bulk)
+          acked u=run...   its answer          refused N code
+          cancel run       sent                cancelled run   answered
+          read run status"""
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+from wire import History, Refused, Wire
+import v1_pb2 as v1
+import workflows_pb2 as wf
+
+STATUS = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED")
+KINDS = (("plain", 78), ("retry", 12), ("fail", 4), ("slow", 2), ("backoff", 4))
+WORKFLOW = {"plain": "crash-plain", "retry": "crash-plain", "fail": "crash-plain", "slow": "crash-slow", "backoff": "crash-backoff"}
+
+
+class Client:
+    def __init__(self, address, path, name, seed, rate):
+        self.h = History(path)
+        self.h.put("process", os.getpid(), "client", name)
+        self.wire = Wire(address, os.environ["HATCHET_CLIENT_TOKEN"])
+        self.name = name
+        self.seed = seed
+        self.rate = rate
+        self.count = 0
+        self.lock = threading.Lock()
+        self.stop = threading.Event()
+        self.recent = []
+
+    def item(self, rnd):
+        with self.lock:
+            self.count += 1
+            number = self.count
+        kind = rnd.choices([k for k, _ in KINDS], [w for _, w in KINDS])[0]
+        u = f"{self.name}-{number}-{kind}"
+        fails = {"retry": rnd.randint(1, 2), "fail": 99, "backoff": 1}.get(kind, 0)
+        ms = 30000 if kind == "slow" else rnd.randint(0, 50)
+        body = '{"u":"%s","ms":%d,"fails":%d}' % (u, ms, fails)
+        return u, v1.TriggerWorkflowRequest(name=WORKFLOW[kind].encode(), input=body.encode(), priority=rnd.randint(1, 3))
+
+    def trigger(self, rnd, n):
+        items = [self.item(rnd) for _ in range(n)]
+        us = [u for u, _ in items]
+        self.h.put("sent", " ".join(us))
+        try:
+            if n == 1:
+                got = [self.wire.call("/WorkflowService/TriggerWorkflow", items[0][1], wf.TriggerWorkflowResponse).workflow_run_id]
+            else:
+                got = self.wire.call("/WorkflowService/BulkTriggerWorkflow", wf.BulkTriggerWorkflowRequest(workflows=[m for _, m in items]),
+                                     wf.BulkTriggerWorkflowResponse).workflow_run_ids
+        except Refused as e:
+            self.h.put("refused", us[0], n, e.code, repr(e.text))
+            return False
+        self.h.put("acked", " ".join(f"{u}={r.decode()}" for u, r in zip(us, got)))
+        self.recent = (self.recent + [r.decode() for r in got])[-2000:]
+        return True
+
+    def loop(self, share, n, salt):
+        """`share` of the rate in calls of n: open loop, but never more than a second behind."""
+        rnd = random.Random(f"{self.seed}-{self.name}-{salt}")
+        gap = n / (self.rate * share)
+        due = time.monotonic()
+        while not self.stop.is_set():
+            due = max(due + gap * rnd.uniform(0.2, 1.8), time.monotonic() - 1)
+            if self.stop.wait(max(0, due - time.monotonic())):
+                return
+            if not self.trigger(rnd, n if n == 1 else rnd.randint(2, 2 * n - 2)):
+                self.stop.wait(0.05)
+
+    def cancels(self):
+        rnd = random.Random(f"{self.seed}-{self.name}-cancel")
+        while not self.stop.wait(rnd.uniform(0.05, 0.4)):
+            if not self.recent:
+                continue
+            run = rnd.choice(self.recent[-20:])
+            self.h.put("cancel", run)
+            while True:
+                try:
+                    self.wire.call("/v1.AdminService/CancelTasks", v1.CancelTasksRequest(external_ids=[run.encode()]), v1.CancelTasksResponse)
+                    self.h.put("cancelled", run)
+                    break
+                except Refused as e:
+                    self.h.put("uncancelled", run, e.code, repr(e.text))
+                    if self.stop.wait(0.1):
+                        return
+
+    def reads(self):
+        rnd = random.Random(f"{self.seed}-{self.name}-read")
+        while not self.stop.wait(rnd.uniform(0.01, 0.1)):
+            if not self.recent:
+                continue
+            run = rnd.choice(self.recent)
+            try:
+                got = self.wire.call("/v1.AdminService/GetRunDetails", v1.GetRunDetailsRequest(external_id=run.encode()),
+                                     v1.GetRunDetailsResponse)
+                self.h.put("read", run, STATUS[got.status])
+            except Refused as e:
+                self.h.put("unread", run, e.code, repr(e.text))
+
+    def run(self):
+        signal.signal(signal.SIGTERM, lambda *a: self.stop.set())
+        jobs = [(self.loop, 0.25, 1, "s1"), (self.loop, 0.25, 1, "s2"), (self.loop, 0.5, 20, "bulk"), (self.cancels,), (self.reads,)]
+        threads = [threading.Thread(target=j[0], args=j[1:], daemon=True) for j in jobs]
+        for t in threads:
+            t.start()
+        while not self.stop.is_set():
+            self.stop.wait(1)
+        for t in threads:
+            t.join(30)
+        self.h.put("ended")
+
+
+if __name__ == "__main__":
+    a = sys.argv
+    Client(a[1], a[2], a[3], a[4], float(a[5])).run()
