@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DRAIN_US = 5000000, RETRY_MAX_MS = 5000, TOKEN_DAYS = 90, AWAY_MAX_TRIES = 1000000 };
+enum { DRAIN_US = 5000000, RETRY_MAX_MS = 5000, TOKEN_DAYS = 90 };
 
 static struct flag start_flags[] = {
 	{"dashboard-port", "PORT", "SERVER_PORT", "8888", "port of REST and dashboard; 0: any free one", NULL, NULL},
@@ -145,23 +145,6 @@ static void nap_ms(int ms)
 	(void)nanosleep(&t, NULL);
 }
 
-/* A database that is merely away is waited for; anything else is said once. */
-static struct db_sync *open_database(const char *url, struct err *err)
-{
-	int wait = 100;
-
-	for (int i = 0; i < AWAY_MAX_TRIES; i++) {
-		struct db_sync *db = db_sync_open(url, err);
-
-		if (db || err->code != ERR_UNAVAILABLE)
-			return db;
-		log_warn("the database is away, trying again", F_C("why", err->msg), F_I64("wait_ms", wait));
-		nap_ms(wait);
-		wait = MIN(wait * 2, RETRY_MAX_MS);
-	}
-	return NULL;
-}
-
 static bool migrate(struct db_sync *db, struct err *err)
 {
 	uint8_t raw[ES256_KEY_BYTES];
@@ -175,9 +158,9 @@ static bool migrate(struct db_sync *db, struct err *err)
 	return ok;
 }
 
-static bool prepare_database(struct serving *s, struct arena *a, struct err *err)
+static bool prepare_once(struct serving *s, struct arena *a, struct err *err)
 {
-	struct db_sync *db = open_database(s->database_url, err);
+	struct db_sync *db = db_sync_open(s->database_url, err);
 	struct token_spec spec = {.tenant_slug = "default", .name = "env-file", .public_url = s->url, .grpc_address = s->grpc,
 		.days = TOKEN_DAYS};
 	struct uuid id;
@@ -190,6 +173,19 @@ static bool prepare_database(struct serving *s, struct arena *a, struct err *err
 		ok = token_make(db, a, &spec, &s->token, &id, err);
 	db_sync_close(db);
 	return ok;
+}
+
+/* A database that is merely away, from the start or in the midst of it, is waited for; anything else is said once. */
+static bool prepare_database(struct serving *s, struct arena *a, struct err *err)
+{
+	for (int wait = 100;; wait = MIN(wait * 2, RETRY_MAX_MS)) {
+		if (prepare_once(s, a, err))
+			return true;
+		if (err->code != ERR_UNAVAILABLE)
+			return false;
+		log_warn("the database is away, trying again", F_C("why", err->msg), F_I64("wait_ms", wait));
+		nap_ms(wait);
+	}
 }
 
 static bool set_logging(const struct command *c)

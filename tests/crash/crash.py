@@ -144,6 +144,9 @@ class Loop:
         self.h.put("kill", "server")
         self.server.kill9()
         self.server.spawn()
+        if "postgres" in self.kinds and rnd.random() < 0.3:  # gone again while the server starts
+            time.sleep(rnd.uniform(0, 0.15))
+            self.fault_postgres(rnd)
 
     def fault_postgres(self, rnd):
         with self.pg_lock:

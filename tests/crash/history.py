@@ -205,7 +205,7 @@ class History:
             if until - sent >= SILENT - EPS and until > a.got:
                 found["silent"] = max(sent + SILENT, born) - EPS
                 break
-        for at in p.listens:
+        for at in p.listens[1:]:  # nothing was assigned to it before its first
             if at >= born - EPS and at + CONFIRM - EPS < a.started:
                 found["unconfirmed"] = at + CONFIRM - EPS
                 break
