@@ -3,3 +3,10 @@ DRIVER_SRCS := $(wildcard bench/driver/*.c)
 build/bench/driver: $(DRIVER_SRCS:%.c=build/rel/%.o) build/rel/lib.a
 	@mkdir -p $(@D)
 	@echo '  LD $@'; $(CC) $(CFLAGS_rel) $(LDFLAGS_rel) -o $@ $^ $(LIBS)
+build/bench/floor: build/rel/bench/floor.o
+	@mkdir -p $(@D)
+	@echo '  LD $@'; $(CC) $(CFLAGS_rel) $(LDFLAGS_rel) -o $@ $^ -lpq
+
+.PHONY: bench
+bench: all build/bench/driver build/bench/floor	## measure (docs/performance.md); B=--full: with a backlog of a million; B=--quick
+	python3 bench/run.py $(B)

@@ -42,7 +42,7 @@ struct task {
 struct rank {
 	struct list waiting;
 	uint32_t n;
-	bool has_tail, loading, tail_grew, scanning;
+	bool has_tail, loading, tail_grew, scanning, skipped;
 	struct due due;			/* earliest deadline in the tail */
 	int64_t due_at;			/* the same, wall */
 	struct queue *queue;
@@ -67,7 +67,7 @@ struct worker {
 	size_t next_queue;
 	int64_t session, last_seen;
 	uint32_t n_running;
-	bool stream_open, paused, stalled, ended;
+	bool stream_open, paused, stalled, ended, is_silent;
 };
 
 struct engine {

@@ -5,7 +5,8 @@
  * few steps with other needs are looked at behind a head that does not fit. */
 #include "eng_int.h"
 
-enum { LOOK_BEHIND_MAX = 32 };
+/* LOAD_OVER: what a head may load when all heads together are full, so that no queue starves another. */
+enum { LOOK_BEHIND_MAX = 32, LOAD_OVER = 100, RESCAN_US = 50000 };
 
 struct queue *queue_get(struct engine *e, int32_t tenant_no, int32_t action_no)
 {
@@ -28,7 +29,7 @@ struct queue *queue_get(struct engine *e, int32_t tenant_no, int32_t action_no)
 
 bool worker_fits(const struct worker *w, const struct step *s)
 {
-	if (!w->stream_open || w->paused || w->stalled || w->ended)
+	if (!w->stream_open || w->paused || w->stalled || w->ended || w->is_silent)
 		return false;
 	for (size_t i = 0; i < ENG_STEP_SLOTS && s->def.slots[i].units > 0; i++) {
 		bool fits = false;
@@ -82,6 +83,11 @@ static bool has_waiting(const struct queue *q)
 	return q->ranks[0].n || q->ranks[1].n || q->ranks[2].n || q->ranks[3].n;
 }
 
+static bool has_tail(const struct queue *q)
+{
+	return q->ranks[0].has_tail || q->ranks[1].has_tail || q->ranks[2].has_tail || q->ranks[3].has_tail;
+}
+
 static void assign(struct engine *e, struct task *t, struct worker *w)
 {
 	task_unwait(e, t);
@@ -122,10 +128,12 @@ static bool queue_assign_one(struct engine *e, struct queue *q, struct worker *w
 static void load_if_low(struct engine *e, struct queue *q)
 {
 	for (int i = 0; i < 4; i++) {
+		bool is_full = e->n_waiting + e->conf.load_max > e->conf.heads_max;
+		uint32_t over = MIN(e->conf.load_max, LOAD_OVER);
 		struct rank *r = &q->ranks[i];
 		struct fx *fx;
 
-		if (!r->has_tail || r->loading || r->n >= e->conf.head_low || e->n_waiting + e->conf.load_max > e->conf.heads_max)
+		if (!r->has_tail || r->loading || r->n >= (is_full ? over : e->conf.head_low))
 			continue;
 		r->loading = true;
 		r->tail_grew = false;
@@ -133,7 +141,7 @@ static void load_if_low(struct engine *e, struct queue *q)
 		fx->tenant_no = q->tenant_no;
 		fx->action_no = q->action_no;
 		fx->rank = (int8_t)i;
-		fx->limit = e->conf.load_max;
+		fx->limit = is_full ? over : e->conf.load_max;
 	}
 }
 
@@ -153,6 +161,7 @@ void tail_added(struct engine *e, struct rank *r, int64_t due_at)
 		e->n_tails++;
 	}
 	r->tail_grew = true;
+	queue_dirty(e, r->queue);
 	if (!r->scanning && (r->due_at == INT64_MIN || due_at < r->due_at))
 		tail_set_due(e, r, due_at);
 	else if (r->scanning && (r->due_at == INT64_MIN || due_at < r->due_at))
@@ -195,8 +204,12 @@ static void expired(struct engine *e, struct queue *q, struct rank *r, const str
 	struct task *t = imap_get(&e->tasks, ev->id);
 	struct fx *fx;
 
-	if (t || !s || r->loading)
-		return;	/* loaded meanwhile: its own deadline fires; being loaded: likewise */
+	if (t || !s)
+		return;	/* loaded meanwhile: its own deadline fires */
+	if (r->loading) {
+		r->skipped = true;	/* the load may bring it or not: look again after it */
+		return;
+	}
 	t = task_new(e, ev->id);
 	t->step = s;
 	t->queue = q;
@@ -218,7 +231,6 @@ void tail_event(struct engine *e, const struct ev *ev)
 
 	if (ev->kind == EV_TAIL) {
 		tail_added(e, r, ev->due_at);
-		queue_dirty(e, q);
 	} else if (ev->kind == EV_LOAD_DONE) {
 		load_done(e, q, r, ev);
 	} else if (ev->kind == EV_EXPIRED) {
@@ -228,6 +240,9 @@ void tail_event(struct engine *e, const struct ev *ev)
 
 		if (ev->n >= ev->limit)
 			next = e->now.wall_us;	/* more are due already */
+		if (r->skipped)
+			next = e->now.wall_us + RESCAN_US;
+		r->skipped = false;
 		r->scanning = false;
 		if (r->due_at != INT64_MIN && (next == INT64_MIN || r->due_at < next))
 			next = r->due_at;
@@ -249,6 +264,8 @@ static void worker_fill(struct engine *e, struct worker *w)
 			idle = 0;
 			queue_dirty(e, q);	/* its head may be low now */
 		} else {
+			if (has_tail(q))
+				queue_dirty(e, q);	/* nothing here that fits: it may be in the tail */
 			idle++;
 		}
 	}

@@ -74,6 +74,8 @@ void task_unwait(struct engine *e, struct task *t)
 	list_del(&t->qnode);
 	t->queue->ranks[t->rank].n--;
 	e->n_waiting--;
+	if (t->queue->ranks[t->rank].has_tail)
+		queue_dirty(e, t->queue);	/* the head may be low now */
 }
 
 static void units(struct worker *w, const struct step *s, int sign)

@@ -4,8 +4,11 @@
 void worker_seen(struct engine *e, struct worker *w)
 {
 	w->last_seen = e->now.mono_us;
+	if (w->is_silent) {
+		w->is_silent = false;
+		worker_dirty(e, w);
+	}
 }
-
 
 static void worker_free(struct engine *e, struct worker *w)
 {
@@ -34,6 +37,7 @@ void worker_silent(struct engine *e, struct worker *w)
 		heap_set(&e->dues, &w->silent.it, until);
 		return;
 	}
+	w->is_silent = true;	/* first, or what it loses would come back to it */
 	while (!list_empty(&w->running))
 		task_lost(e, LIST_ENTRY(w->running.next, struct task, wnode), NOTE_REASSIGNED,
 			  "the worker gave no sign of life for 30 s");
@@ -98,7 +102,7 @@ void worker_event(struct engine *e, const struct ev *ev)
 	}
 	if (!w)
 		return;
-	if (ev->kind != EV_STALL && ev->kind != EV_PAUSE)
+	if (ev->kind != EV_STALL && ev->kind != EV_PAUSE && ev->kind != EV_STREAM_DOWN)
 		worker_seen(e, w);
 	if (ev->kind == EV_STREAM_UP) {
 		stream_up(e, w, ev->session);
