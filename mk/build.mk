@@ -17,5 +17,5 @@ build/$(1)/hatchet: build/$(1)/src/app/main.o build/$(1)/lib.a
 endef
 $(foreach m,rel dbg asan,$(eval $(call MODE,$(m))))
 build/hatchet: build/rel/hatchet
-	cp $< $@
+	@cp --remove-destination $< $@
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -65,11 +65,13 @@ static void refuse(struct h1 *h, unsigned status, const char *why)
 {
 	struct strb *o = &h->c->out;
 
+	h->state = H1_CLOSED;
+	conn_finish(h->c);
+	if (!status)
+		return;
 	strb_putf(o, "HTTP/1.1 %u %s\r\ndate: %s\r\nserver: %s\r\ncontent-type: application/json\r\nconnection: close\r\n", status,
 		  reason(status), server_date(h->c->server), h->c->server->conf.server_header);
 	strb_putf(o, "content-length: %zu\r\n\r\n{\"errors\":[{\"description\":\"%s\"}]}", strlen(why) + 31, why);
-	h->state = H1_CLOSED;
-	conn_finish(h->c);
 }
 
 static void next_request(struct h1 *h)
@@ -201,6 +203,7 @@ static bool parse_target(struct h1 *h, struct str target)
 	return true;
 }
 
+/* *status 0: this is not HTTP at all, and gets no HTTP answer. */
 static bool parse_line(struct h1 *h, struct str line, unsigned *status)
 {
 	const char *sp1 = memchr(line.p, ' ', line.n), *sp2;
@@ -217,7 +220,7 @@ static bool parse_line(struct h1 *h, struct str line, unsigned *status)
 	if (!is_token(h->rs.method))
 		return false;
 	if (!str_eq(version, STR("HTTP/1.1")) && !str_eq(version, STR("HTTP/1.0"))) {
-		*status = str_starts(version, STR("HTTP/")) ? 505 : 400;
+		*status = str_starts(version, STR("HTTP/")) ? 505 : 0;
 		return false;
 	}
 	h->keep = str_eq(version, STR("HTTP/1.1"));
@@ -333,7 +336,7 @@ static bool line_at(const struct str in, struct str *ret, bool *bad)
 static bool parse_head(struct h1 *h)
 {
 	uint32_t max = h->c->server->conf.limits.header_list_bytes_max;
-	struct str all, line;
+	struct str all, line = STR_NULL;
 	const char *end;
 	bool chunked, first = true;
 	unsigned status = 400;

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { FRAME_HEAD = 9, PREFACE = 24 };
+enum { CLOSED_KEPT = 256 };	/* streams of the past that a late frame can be told for; power of two */
 enum { PULL_MAX = 256 << 10, WINDOW = 1 << 20, CONN_WINDOW = 16 << 20, PING_ANSWER_US = 20000000, QUEUE_MSGS_MAX = 100000 };
 
 struct h2 {
@@ -20,6 +22,14 @@ struct h2 {
 	bool draining, ping_out, failed;
 	int64_t resets_from_us;
 	uint32_t resets;
+	uint32_t preface_left, frame_left;	/* where in the peer's bytes we are */
+	uint8_t head[FRAME_HEAD];
+	size_t head_n;
+	int32_t max_id;			/* highest stream the peer opened */
+	struct {
+		int32_t id;
+		bool by_peer;		/* the peer had ended its side */
+	} closed[CLOSED_KEPT];
 };
 
 struct h2s {			/* one stream; freed when nghttp2 closes it */
@@ -31,7 +41,7 @@ struct h2s {			/* one stream; freed when nghttp2 closes it */
 	VEC(struct header) headers;
 	size_t header_bytes;
 	struct str method, path, content_type;
-	bool is_grpc, headers_done, begun, responded, in_ended, counted;
+	bool is_grpc, headers_done, begun, responded, in_ended, peer_reset, counted;
 	const struct rpc_method *rpc;
 	struct grpc_in in;
 	struct strb body;
@@ -470,6 +480,39 @@ static void in_end(struct h2s *s)
 	begin(s, s->first);
 }
 
+static void remember_closed(struct h2 *h, int32_t id, bool by_peer)
+{
+	size_t at = (size_t)(id / 2) & (CLOSED_KEPT - 1);
+
+	h->closed[at].id = id;
+	h->closed[at].by_peer = by_peer;
+}
+
+/* nghttp2 ignores frames on streams that are closed, without a word.  A frame after the peer's own end, or a stream opened
+ * below one that was opened before, is a broken peer: the connection ends (RFC 9113, 5.1).  After our RST_STREAM late frames
+ * are normal. */
+static void check_late(struct h2 *h, uint8_t type, int32_t id)
+{
+	size_t at = (size_t)(id / 2) & (CLOSED_KEPT - 1);
+	uint32_t error = NGHTTP2_NO_ERROR;
+
+	if (id <= 0 || (type != NGHTTP2_HEADERS && type != NGHTTP2_DATA))
+		return;
+	if (id > h->max_id) {
+		if (type == NGHTTP2_HEADERS)
+			h->max_id = id;
+		return;
+	}
+	if (nghttp2_session_get_stream_remote_close(h->ng, id) >= 0)
+		return;	/* open: nghttp2 knows */
+	if (h->closed[at].id == id)
+		error = h->closed[at].by_peer ? NGHTTP2_STREAM_CLOSED : NGHTTP2_NO_ERROR;
+	else if (type == NGHTTP2_HEADERS && id > h->max_id - CLOSED_KEPT)
+		error = NGHTTP2_PROTOCOL_ERROR;
+	if (error != NGHTTP2_NO_ERROR)
+		(void)nghttp2_session_terminate_session(h->ng, error);
+}
+
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 {
 	struct h2 *h = arg;
@@ -533,6 +576,8 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 	}
 	if (!s)
 		return 0;
+	if (f->hd.type == NGHTTP2_RST_STREAM)
+		s->peer_reset = true;
 	if (f->hd.type == NGHTTP2_HEADERS && !s->headers_done)
 		headers_done(s);
 	if ((f->hd.type == NGHTTP2_HEADERS || f->hd.type == NGHTTP2_DATA) && (f->hd.flags & NGHTTP2_FLAG_END_STREAM))
@@ -582,6 +627,7 @@ static int on_close(nghttp2_session *ng, int32_t id, uint32_t code, void *arg)
 
 	if (!s)
 		return 0;
+	remember_closed(h, id, s->in_ended || s->peer_reset);
 	(void)nghttp2_session_set_stream_user_data(ng, id, NULL);
 	h2s_free(s);
 	if (h->draining && h->n_streams == 0)
@@ -602,6 +648,7 @@ struct h2 *h2_new(struct conn *c)
 	};
 
 	h->c = c;
+	h->preface_left = PREFACE;
 	list_init(&h->streams);
 	if (nghttp2_session_callbacks_new(&cb) || nghttp2_option_new(&opt))
 		abort();
@@ -630,15 +677,47 @@ void h2_free(struct h2 *h)
 	free(h);
 }
 
+static bool feed(struct h2 *h, const void *p, size_t n)
+{
+	if (n == 0 || nghttp2_session_mem_recv(h->ng, p, n) >= 0)
+		return true;
+	h->failed = true;
+	conn_finish(h->c);
+	return false;
+}
+
+/* Frame by frame, each looked at before nghttp2 gets it. */
 void h2_data(struct h2 *h, struct str in)
 {
-	ssize_t n = nghttp2_session_mem_recv(h->ng, (const uint8_t *)in.p, in.n);
-
-	if (n < 0) {
-		h->failed = true;
-		conn_finish(h->c);
-	}
 	conn_dirty(h->c);
+	while (in.n && !h->failed) {
+		size_t n = MIN(in.n, h->preface_left ? h->preface_left : h->frame_left);
+
+		if (n) {
+			if (h->preface_left)
+				h->preface_left -= (uint32_t)n;
+			else
+				h->frame_left -= (uint32_t)n;
+			if (!feed(h, in.p, n))
+				return;
+		} else {
+			n = MIN(in.n, FRAME_HEAD - h->head_n);
+			memcpy(h->head + h->head_n, in.p, n);
+			h->head_n += n;
+			if (h->head_n == FRAME_HEAD) {
+				const uint8_t *p = h->head;
+
+				h->head_n = 0;
+				h->frame_left = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+				check_late(h, p[3], (int32_t)(((uint32_t)p[5] & 127) << 24 | (uint32_t)p[6] << 16 |
+							      (uint32_t)p[7] << 8 | p[8]));
+				if (!feed(h, p, FRAME_HEAD))
+					return;
+			}
+		}
+		in.p += n;
+		in.n -= n;
+	}
 }
 
 void h2_pull(struct h2 *h)
