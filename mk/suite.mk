@@ -1,7 +1,7 @@
 # The whole test suite: tools/run-suites.py runs what it names, one line over all at the end.
 # `make test S="unit cli"` runs the named suites only.
 S ?=
-.PHONY: test setup venv sdk-ts
+.PHONY: test setup venv sdk-ts sdk-go
 setup:	## install the packages that building and testing need
 	@tools/setup.sh
 test: setup	## everything: installs what is missing, builds, runs all suites (S="unit cli": those)
@@ -21,3 +21,7 @@ build/sdk-ts/.done: tests/sdk/typescript/package.json tests/sdk/typescript/packa
 	@cp $^ build/sdk-ts/
 	cd build/sdk-ts && npm ci --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+# go.sum holds the checksums; Go 1.21 or later fetches the toolchain that go.mod asks for
+sdk-go:	## build/sdk-go/suite: the suite of the Go SDK
+	@mkdir -p build/sdk-go
+	cd tests/sdk/go && GOFLAGS=-buildvcs=false go build -o $(CURDIR)/build/sdk-go/suite .

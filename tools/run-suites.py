@@ -16,6 +16,7 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOGS = "build/test-logs"
+os.environ["PATH"] += ":/usr/local/go/bin"  # where Go's own installer puts it
 CI = os.environ.get("CI") == "true"
 CLOSING = re.compile(r"^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$")
 VENV = "build/venv/bin/python"
@@ -51,6 +52,7 @@ SUITES = [
     Suite("sdk-python", [VENV, "tests/sdk/drive.py", "python"], 600, needs=["tests/lib/hatchet.py"], prepare="venv"),
     Suite("sdk-typescript", [VENV, "tests/sdk/drive.py", "typescript"], 600, needs=["tests/lib/hatchet.py"],
           tools=["node", "npm"], prepare="sdk-ts"),
+    Suite("sdk-go", [VENV, "tests/sdk/drive.py", "go"], 600, needs=["tests/lib/hatchet.py"], tools=["go"], prepare="sdk-go"),
     Suite("crash", [VENV, "tests/crash/crash.py"], 600, needs=["tests/lib/hatchet.py", "tests/crash/crash.py"], prepare="venv"),
 ]
 

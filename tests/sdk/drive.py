@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run the suite of one SDK: drive.py python|typescript.
+"""Run the suite of one SDK: drive.py python|typescript|go.
 
 Starts two servers, each on a Postgres of its own: one for the cases that share a server, one that is restarted under a
 running task together with its Postgres.  The suite learns of them by HATCHET_CLIENT_* and asks for restarts over HTTP
@@ -33,6 +33,8 @@ def command(sdk, group):
         return [build("venv", "bin", "python"), os.path.join(HERE, "python", "suite.py"), group]
     if sdk == "typescript":
         return ["node", os.path.join(HERE, "typescript", "suite.js"), group]
+    if sdk == "go":
+        return [build("sdk-go", "suite"), group]
     raise SystemExit(f"no suite for {sdk}")
 
 
