@@ -18,6 +18,7 @@ struct svc_conf {
 	uint32_t msg_bytes_max;		/* 4 MiB */
 	uint64_t input_cache_bytes_max;	/* 64 MiB */
 	uint32_t subscriptions_max;	/* per stream, 100,000 */
+	uint32_t heads_max;		/* waiting tasks in memory, 200,000; the rest is loaded in parts of at most a quarter */
 	void (*on_ready)(void *arg);	/* each time this process becomes active and loaded */
 	void *arg;
 };

@@ -34,6 +34,7 @@ static struct flag start_flags[] = {
 	{"profile", "NAME", NULL, "local", "name shown by server status", NULL, NULL},
 	{"disable-auth", NULL, NULL, NULL, "every caller is the default tenant", NULL, NULL},
 	{"max-message-bytes", "N", "SERVER_GRPC_MAX_MSG_SIZE", "4194304", "largest gRPC message", NULL, NULL},
+	{"queue-memory", "N", "SERVER_QUEUE_MEMORY", "200000", "waiting tasks kept in memory; more of them wait in the database", NULL, NULL},
 	{"log-level", "LEVEL", "SERVER_LOGGER_LEVEL", "info", "error, warn, info or debug", NULL, NULL},
 	{"log-format", "FORMAT", "SERVER_LOGGER_FORMAT", NULL, "json or console; default: console on a terminal", NULL, NULL},
 	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
@@ -248,10 +249,10 @@ static bool listen_all(struct serving *s, int64_t http, int64_t grpc, struct err
 	return true;
 }
 
-static void build(struct serving *s, uint32_t msg_bytes)
+static void build(struct serving *s, uint32_t msg_bytes, uint32_t heads)
 {
 	struct svc_conf svc = {.loop = s->loop, .database_url = s->database_url, .address = s->grpc, .msg_bytes_max = msg_bytes,
-		.input_cache_bytes_max = 64u << 20, .subscriptions_max = 100000, .on_ready = on_ready, .arg = s};
+		.input_cache_bytes_max = 64u << 20, .subscriptions_max = 100000, .heads_max = heads, .on_ready = on_ready, .arg = s};
 	struct api_conf api = {.public_url = s->url, .grpc_address = s->grpc, .auth_disabled = flag_on(s->c, "disable-auth"),
 		.server_version = HATCHET_VERSION};
 	struct server_conf server = {.loop = s->loop, .rpcs = api_rpcs, .rests = api_rests, .gate = api_gate,
@@ -300,11 +301,11 @@ static int start(struct command *c)
 {
 	struct serving s = {.c = c};
 	struct arena *a = arena_new(1u << 20);
-	int64_t http, grpc, msg;
+	int64_t http, grpc, msg, heads;
 	struct err err;
 
 	if (!set_logging(c) || !flag_int(c, "dashboard-port", 0, 65535, &http) || !flag_int(c, "grpc-port", 0, 65535, &grpc) ||
-	    !flag_int(c, "max-message-bytes", 131072, 256 << 20, &msg))
+	    !flag_int(c, "max-message-bytes", 131072, 256 << 20, &msg) || !flag_int(c, "queue-memory", 16, 10000000, &heads))
 		return EXIT_USAGE;
 	warn_unknown_env(c);
 	s.dir = data_dir_of(c);
@@ -313,7 +314,7 @@ static int start(struct command *c)
 	if (!choose_database(&s, &err))
 		return fail(&s, &err);
 	s.loop = loop_new();
-	build(&s, (uint32_t)msg);
+	build(&s, (uint32_t)msg, (uint32_t)heads);
 	if (!listen_all(&s, http, grpc, &err) || !prepare_database(&s, a, &err))
 		return fail(&s, &err);
 	if (s.pg)

@@ -84,7 +84,12 @@ static void restore_rows(struct svc *s)
 
 static void load_done(struct svc *s)
 {
-	s->engine = engine_new(&eng_conf_default);
+	struct eng_conf conf = eng_conf_default;
+
+	conf.heads_max = s->conf.heads_max;
+	conf.load_max = MIN(conf.load_max, conf.heads_max / 4);
+	conf.head_low = MIN(conf.head_low, conf.load_max);
+	s->engine = engine_new(&conf);
 	engine_id_floor(s->engine, s->load_max_id);
 	restore_dictionaries(s);
 	restore_rows(s);
