@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Kill the server, Postgres and workers with -9 at random instants under load; then judge what clients and workers saw.
 
-    crash.py [server] [postgres] [worker] [freeze]      (server by default)
+    crash.py [server] [postgres] [backend] [worker] [freeze]      (all by default)
     SECONDS=120 SEED=n RATE=150 WORKERS=4 CLIENTS=2 KEEP=1
 
 Load: client.py and worker.py, processes of their own that write histories.  Judge: history.py.  At the end the invariants of the
@@ -23,8 +23,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
 sys.path.insert(0, HERE)
-from hatchet import PgNode, Server, die_with_parent, spawn  # noqa: E402
+from hatchet import PgNode, Server, die_with_parent, spawn, until  # noqa: E402
 import history  # noqa: E402
+import test_history  # noqa: E402
 import wire  # noqa: E402
 
 SECONDS = float(os.environ.get("SECONDS", 120))
@@ -35,7 +36,7 @@ CLIENTS = int(os.environ.get("CLIENTS", 2))
 SLOTS = 10
 DRAIN = 60 + history.SILENT + 2 * history.LIMIT["slow"]
 # mean seconds between two faults of a kind
-GAPS = {"server": 5, "postgres": 8, "worker": 6, "freeze": 50}
+GAPS = {"server": 5, "postgres": 8, "backend": 6, "worker": 6, "freeze": 50}
 
 # Each gives the rows that break it.
 INVARIANTS = {
@@ -111,15 +112,24 @@ class Loop:
     def start(self):
         self.pg = PgNode()
         self.pg.start()
-        self.server = Server(self.pg)
+        # little memory: part of the backlog that every outage leaves waits in the database
+        self.server = Server(self.pg, flags=["--queue-memory", "60"])
         self.server.start(60)
         self.token = self.server.token
         for i in range(WORKERS):
             self.add_worker(i)
+        until("the workflows are there", self.registered, 60)
         for i in range(CLIENTS):
             name = f"c{i}"
             self.clients.append(python("client.py", self.server.grpc, os.path.join(self.dir, name + ".history"), name, SEED, RATE / CLIENTS,
                                        HATCHET_CLIENT_TOKEN=self.token))
+
+    def registered(self):
+        for path in glob.glob(os.path.join(self.dir, "w*.history")):
+            with open(path) as f:
+                if " registered " in f.read():
+                    return True
+        return False
 
     def add_worker(self, i):
         self.n_workers += 1
@@ -156,6 +166,25 @@ class Loop:
                 time.sleep(rnd.uniform(0, 3))
             self.pg.start()
             self.h.put("up", "postgres")
+
+    def fault_backend(self, rnd):
+        """One session ends: by kill -9, after which Postgres ends all others and recovers, or politely."""
+        with self.pg_lock:
+            found = []
+            for path in glob.glob("/proc/[0-9]*/cmdline"):
+                try:
+                    with open(path) as f:
+                        if f.read().startswith("postgres: hatchet ") and os.readlink(os.path.dirname(path) + "/cwd") == self.pg.data:
+                            found.append(int(path.split("/")[2]))
+                except OSError:
+                    pass
+            hard = rnd.random() < 0.5
+            if found:
+                self.h.put("kill", "backend" if hard else "session")
+                try:
+                    os.kill(rnd.choice(sorted(found)), signal.SIGKILL if hard else signal.SIGTERM)
+                except ProcessLookupError:
+                    pass
 
     def fault_worker(self, rnd):
         with self.lock:
@@ -254,10 +283,12 @@ class Loop:
         for title, text in checks.items():
             self.check("table: " + title, self.pg.sql(text))
 
-    def settled(self):
-        with self.lock:  # no worker is being replaced
-            pass
-        self.server.wait_ready(60)
+    def ask(self, text):
+        """[rows], or nothing while Postgres recovers."""
+        try:
+            return [self.pg.sql(text)]
+        except subprocess.CalledProcessError:
+            return None
 
     def judge(self):
         runs = self.drain()
@@ -296,7 +327,7 @@ class Loop:
             time.sleep(min(15, max(0, end - time.monotonic())))
             with self.pg_lock:
                 for title, text in INVARIANTS.items():
-                    bad = self.pg.sql(text)
+                    bad = until("Postgres answers", lambda: self.ask(text), 60)[0]
                     if bad:
                         self.check("table, under way: " + title, bad)
         self.over.set()
@@ -339,12 +370,14 @@ LOGS = os.path.join(TOP, "build", "test-logs", "crash")
 
 def main():
     began = time.monotonic()
-    kinds = sys.argv[1:] or ["server"]
+    kinds = sys.argv[1:] or list(GAPS)
     shutil.rmtree(LOGS, ignore_errors=True)
     os.makedirs(LOGS)
     print(f"# SEED={SEED} SECONDS={SECONDS:g} RATE={RATE:g}: killing {', '.join(kinds)}", flush=True)
     wire.generate()
     loop = Loop(kinds)
+    for title, bad in test_history.test():
+        loop.check(title, bad)
     signal.signal(signal.SIGTERM, lambda *a: sys.exit(1))
     try:
         loop.run()

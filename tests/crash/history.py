@@ -18,8 +18,9 @@ import os
 
 SILENT = 30.0
 CONFIRM = 5.0
-LIMIT = {"plain": 120, "retry": 120, "fail": 120, "backoff": 120, "slow": 3}
+LIMIT = {"plain": 120, "retry": 120, "fail": 120, "backoff": 120, "slow": 3, "late": 3}
 EPS = 0.005  # an engine timer may be this early against our clock
+WAY = 10.0  # an assignment may be this long on its way to the worker, its commit waiting for a Postgres that is away
 READ_LAG = 3.0  # what was written to a stream may be read this late on a busy machine
 MAY_REFUSE = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
 FINAL = ("COMPLETED", "FAILED", "CANCELLED")
@@ -206,7 +207,7 @@ class History:
                 found["silent"] = max(sent + SILENT, born) - EPS
                 break
         for at in p.listens[1:]:  # nothing was assigned to it before its first
-            if at >= born - EPS and at + CONFIRM - EPS < a.started:
+            if at >= max(born, a.got - WAY) - EPS and at + CONFIRM - EPS < a.started:
                 found["unconfirmed"] = at + CONFIRM - EPS
                 break
         return found
@@ -281,7 +282,7 @@ class Judge:
                     yield f"{run} {u}: COMPLETED by attempt {out['attempt']}, attempt {max(starts)} was started"
                 if kind in ("fail", "slow"):
                     yield f"{run} {u} cannot be COMPLETED"
-            elif f["status"] == "FAILED" and kind not in ("fail", "slow"):
+            elif f["status"] == "FAILED" and kind not in ("fail", "slow", "late"):
                 yield f"{run} {u} is FAILED: {f.get('error')}"
             elif f["status"] == "CANCELLED" and run not in self.h.cancels:
                 yield f"{run} {u} is CANCELLED and nobody asked for it"
@@ -320,7 +321,7 @@ class Judge:
             if not f:
                 continue
             ended = min((a.end_sent for a in starts.values() if a.end), default=INF)
-            timed = h.sent[f["u"]] + LIMIT["slow"] if f["u"].endswith("-slow") else INF
+            timed = h.sent[f["u"]] + LIMIT["slow"] if f["u"].endswith(("-slow", "-late")) else INF
             if f["status"] != "CANCELLED" and min(ended, timed) > at:
                 yield f"{run} {f['u']}: cancelled and answered before any end, it is {f['status']}"
             for n, a in starts.items():

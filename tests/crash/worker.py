@@ -122,7 +122,11 @@ class Worker:
         try:
             e = self.cancelled[(run, attempt)] = threading.Event()
             self.report(a, run, attempt, d.STEP_EVENT_TYPE_STARTED, ())
-            stopped = e.wait(body["ms"] / 1000)
+            if body["late"] and attempt == 0:  # deaf to CANCEL
+                self.stop.wait(body["late"] / 1000)
+                stopped = False
+            else:
+                stopped = e.wait(body["ms"] / 1000)
             del self.cancelled[(run, attempt)]
             if stopped:
                 return  # as the SDKs: nothing is reported after a CANCEL
