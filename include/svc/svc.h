@@ -23,6 +23,7 @@ struct svc_conf {
 	void *arg;
 };
 struct svc *svc_new(const struct svc_conf *conf) MUST_USE;	/* connects in the background from loop_run on */
+bool svc_is_healthy(const struct svc *s, struct err *why);	/* ready, and the database is there right now */
 bool svc_is_ready(const struct svc *s, struct err *why);	/* false: @why says what is missing (UNAVAILABLE) */
 /* No new work; every stream ends UNAVAILABLE; all in flight committed; shards released; then @op. */
 void svc_stop(struct svc *s, struct op *op);

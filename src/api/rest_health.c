@@ -16,7 +16,7 @@ struct step *rest_ready(struct req *r)
 {
 	struct err why;
 
-	return svc_is_ready(svc_of(r), &why) ? req_reply_http(r, 200, "application/json", STR("{}")) : req_fail_err(r, &why);
+	return svc_is_healthy(svc_of(r), &why) ? req_reply_http(r, 200, "application/json", STR("{}")) : req_fail_err(r, &why);
 }
 
 struct step *rest_metrics(struct req *r)

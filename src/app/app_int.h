@@ -37,13 +37,16 @@ extern struct command cmd_server_start, cmd_server_stop, cmd_server_status, cmd_
 /* runfile.c: how `server stop` and `server status` find a running server */
 struct running {
 	int pid, http_port, grpc_port;
+	int64_t started;		/* of the process, in clock ticks since boot: tells it from a later one with its number */
 	char url[256], grpc[256];
+	char database[256];		/* of a Postgres of its own; else empty: a URL may hold a password */
 };
 const char *data_dir_of(const struct command *c);	/* --data-dir or the default; static storage */
 bool runfile_lock(const char *dir, struct err *err);	/* for the life of the process */
 bool runfile_write(const char *dir, const struct running *r, struct err *err);
 bool runfile_read(const char *dir, struct running *ret);	/* false: none is running */
 void runfile_remove(const char *dir);
+int64_t process_started(int pid);
 bool mkdirs(const char *path, unsigned mode, struct err *err);
 
 /* token.c */
@@ -67,4 +70,5 @@ struct localpg *localpg_start(const struct localpg_conf *conf, struct err *err);
 const char *localpg_url(const struct localpg *p);
 void localpg_watch(struct localpg *p, struct loop *l);	/* from now on: started again when it dies */
 void localpg_stop(struct localpg *p);			/* fast shutdown, waits; removes an ephemeral directory */
+void localpg_sweep(const char *parent);	/* remove what killed ephemeral servers left */
 #endif

@@ -6,9 +6,11 @@
 #include "json/json.h"
 #include "store/boot.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <time.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { STOP_WAIT_S = 15 };
@@ -33,23 +35,20 @@ static struct flag status_flags[] = {
 
 static int stop(struct command *c)
 {
+	struct pollfd p = {.events = POLLIN};
 	struct running r;
 
 	if (!runfile_read(data_dir_of(c), &r)) {
 		(void)fprintf(stderr, "hatchet: no server is running on %s\n", data_dir_of(c));
 		return EXIT_FAILED;
 	}
-	if (kill(r.pid, SIGTERM) != 0) {
-		(void)fprintf(stderr, "hatchet: cannot stop process %d\n", r.pid);
+	p.fd = (int)syscall(SYS_pidfd_open, r.pid, 0);	/* before the signal: the number cannot be another's then */
+	if (p.fd < 0 || kill(r.pid, SIGTERM) != 0) {
+		(void)fprintf(stderr, "hatchet: cannot stop process %d: %s\n", r.pid, strerror(errno));
 		return EXIT_FAILED;
 	}
-	for (int i = 0; i < STOP_WAIT_S * 20; i++) {
-		struct timespec t = {.tv_nsec = 50000000};
-
-		if (kill(r.pid, 0) != 0)
-			return EXIT_OK;
-		(void)nanosleep(&t, NULL);
-	}
+	if (poll(&p, 1, STOP_WAIT_S * 1000) == 1)
+		return EXIT_OK;
 	(void)fprintf(stderr, "hatchet: process %d still runs after %d s\n", r.pid, STOP_WAIT_S);
 	return EXIT_FAILED;
 }
@@ -91,16 +90,18 @@ struct command cmd_server_status = {"server status", "Tell whether a server runs
 
 static struct flag token_flags[] = {
 	{"database-url", "URL", "DATABASE_URL", NULL, "the server's Postgres", NULL, NULL},
+	{"data-dir", "DIR", "HATCHET_DATA_DIR", NULL, "directory of the server whose own Postgres is meant", NULL, NULL},
 	{"tenant", "SLUG", NULL, "default", "tenant the token is for", NULL, NULL},
 	{"name", "NAME", NULL, "cli", "name shown in lists", NULL, NULL},
 	{"expires-in", "DAYS", NULL, "90", "days until it expires", NULL, NULL},
-	{"url", "URL", "SERVER_URL", "http://localhost:8888", "public address of the server", NULL, NULL},
-	{"grpc-address", "HOST:PORT", "SERVER_GRPC_BROADCAST_ADDRESS", "localhost:7077", "where workers connect", NULL, NULL},
+	{"url", "URL", "SERVER_URL", NULL, "public address of the server; default: that of the running one", NULL, NULL},
+	{"grpc-address", "HOST:PORT", "SERVER_GRPC_BROADCAST_ADDRESS", NULL, "where workers connect; default likewise", NULL, NULL},
 	{"json", NULL, NULL, NULL, "print id and token as JSON", NULL, NULL},
 	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
 };
 static struct flag revoke_flags[] = {
 	{"database-url", "URL", "DATABASE_URL", NULL, "the server's Postgres", NULL, NULL},
+	{"data-dir", "DIR", "HATCHET_DATA_DIR", NULL, "directory of the server whose own Postgres is meant", NULL, NULL},
 	{"id", "UUID", NULL, NULL, "the token's id", NULL, NULL},
 	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
 };
@@ -108,11 +109,15 @@ static struct flag revoke_flags[] = {
 static struct db_sync *open_named(struct command *c)
 {
 	const char *url = flag_get(c, "database-url");
+	struct running r;
 	struct db_sync *db;
 	struct err err;
 
+	if (!url && runfile_read(data_dir_of(c), &r) && r.database[0])
+		url = r.database;
 	if (!url) {
-		(void)fprintf(stderr, "hatchet: --database-url (or DATABASE_URL) is needed\n");
+		(void)fprintf(stderr, "hatchet: --database-url (or DATABASE_URL) is needed: no server with a Postgres of its own runs on %s\n",
+			      data_dir_of(c));
 		return NULL;
 	}
 	db = db_sync_open(url, &err);
@@ -131,10 +136,16 @@ static int token_create(struct command *c)
 	struct str jwt;
 	struct err err;
 	char text[UUID_TEXT + 1];
-	bool ok;
+	struct running r;
+	bool ok, on;
 
 	if (!flag_int(c, "expires-in", 1, 36500, &spec.days))
 		return EXIT_USAGE;
+	on = runfile_read(data_dir_of(c), &r);
+	if (!spec.public_url)
+		spec.public_url = on ? r.url : "http://localhost:8888";
+	if (!spec.grpc_address)
+		spec.grpc_address = on ? r.grpc : "localhost:7077";
 	db = open_named(c);
 	if (!db)
 		return EXIT_FAILED;
@@ -179,6 +190,17 @@ struct command cmd_token_revoke = {"token revoke", "Revoke an API token; it stop
 
 static struct flag db_flags[] = {
 	{"database-url", "URL", "DATABASE_URL", NULL, "the server's Postgres", NULL, NULL},
+	{"data-dir", "DIR", "HATCHET_DATA_DIR", NULL, "directory of the server whose own Postgres is meant", NULL, NULL},
+	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+};
+static struct flag doctor_flags[] = {
+	{"database-url", "URL", "DATABASE_URL", NULL, "the server's Postgres", NULL, NULL},
+	{"data-dir", "DIR", "HATCHET_DATA_DIR", NULL, "directory of the server whose own Postgres is meant", NULL, NULL},
+	{"json", NULL, NULL, NULL, "for machines", NULL, NULL},
+	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+};
+static struct flag version_flags[] = {
+	{"json", NULL, NULL, NULL, "for machines", NULL, NULL},
 	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
 };
 static struct flag no_flags[] = {{NULL, NULL, NULL, NULL, NULL, NULL, NULL}};
@@ -205,25 +227,46 @@ static int migrate(struct command *c)
 static int doctor(struct command *c)
 {
 	struct db_sync *db = open_named(c);
+	bool migrated = false, ok, json = flag_on(c, "json");
 	struct err err;
-	bool migrated = false, ok;
+	struct strb b;
+	struct jw w;
 	int v;
 
 	if (!db)
 		return EXIT_FAILED;
 	v = db_sync_version(db);
-	(void)printf("database    PostgreSQL %d.%d\n", v / 10000, v % 10000);
 	ok = boot_check(db, &err);
-	(void)printf("checks      %s\n", ok ? "version, rights, sessions and clock are fine" : err.msg);
-	if (ok && boot_is_migrated(db, &migrated, &err))
-		(void)printf("schema      %s\n", migrated ? "up to date" : "not migrated yet: hatchet migrate, or the first server start");
+	if (ok)
+		ok = boot_is_migrated(db, &migrated, &err);
 	db_sync_close(db);
+	if (!json) {
+		(void)printf("database    PostgreSQL %d.%d\nchecks      %s\n", v / 10000, v % 10000,
+			     ok ? "version, rights, sessions and clock are fine" : err.msg);
+		if (ok)
+			(void)printf("schema      %s\n", migrated ? "up to date" : "not migrated yet: hatchet migrate, or the first server start");
+		return ok ? EXIT_OK : EXIT_FAILED;
+	}
+	strb_init(&b, 65536);
+	jw_init(&w, &b);
+	jw_obj_begin(&w);
+	jw_kv_i64(&w, "postgres", v);
+	jw_kv_bool(&w, "ok", ok);
+	if (!ok)
+		jw_kv_c(&w, "problem", err.msg);
+	jw_kv_bool(&w, "migrated", migrated);
+	jw_obj_end(&w);
+	(void)printf("%s\n", b.p);
+	strb_fini(&b);
 	return ok ? EXIT_OK : EXIT_FAILED;
 }
 
 static int version(struct command *c)
 {
-	(void)printf("hatchet %s (compatible with Hatchet %s)\n", HATCHET_VERSION, WIRE_VERSION);
+	if (flag_on(c, "json"))
+		(void)printf("{\"version\":\"%s\",\"compatible_with\":\"%s\"}\n", HATCHET_VERSION, WIRE_VERSION);
+	else
+		(void)printf("hatchet %s (compatible with Hatchet %s)\n", HATCHET_VERSION, WIRE_VERSION);
 	return EXIT_OK;
 }
 
@@ -236,6 +279,6 @@ static int compat(struct command *c)
 struct command cmd_migrate = {"migrate", "Create or upgrade the schema; the server does this at start, too.",
 	"hatchet migrate --database-url postgres://user:secret@db/hatchet", db_flags, migrate};
 struct command cmd_doctor = {"doctor", "Check the database: version, rights, pooling, clock, schema.",
-	"hatchet doctor --database-url postgres://user:secret@db/hatchet", db_flags, doctor};
-struct command cmd_version = {"version", "Print the version.", "hatchet version", no_flags, version};
+	"hatchet doctor --database-url postgres://user:secret@db/hatchet", doctor_flags, doctor};
+struct command cmd_version = {"version", "Print the version.", "hatchet version --json", version_flags, version};
 struct command cmd_compat = {"compat", "", "hatchet compat > docs/compatibility.md", no_flags, compat};

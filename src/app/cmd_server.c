@@ -283,10 +283,15 @@ static bool choose_database(struct serving *s, struct err *err)
 	if (s->database_url)
 		return true;
 	if (pg.ephemeral) {
-		(void)snprintf(dir, sizeof(dir), "%s/hatchet-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+		const char *parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+
+		localpg_sweep(parent);
+		(void)snprintf(dir, sizeof(dir), "%s/hatchet-ephemeral-XXXXXX", parent);
 		if (!mkdtemp(dir))
 			return err_set(err, ERR_INTERNAL, "cannot make a directory for the throw-away database: %s", strerror(errno));
 		(void)chmod(dir, 0755);
+		if (!runfile_lock(dir, err))
+			return false;
 		pg.dir = dir;
 		log_warn("ephemeral: nothing is durable, everything is gone afterwards");
 	}
@@ -321,6 +326,8 @@ static int start(struct command *c)
 		localpg_watch(s.pg, s.loop);
 	loop_on_signal(s.loop, SIGTERM, stop, &s);
 	loop_on_signal(s.loop, SIGINT, stop, &s);
+	if (s.pg)
+		(void)snprintf(s.running.database, sizeof(s.running.database), "%s", s.database_url);
 	if (mkdirs(s.dir, 0755, &err) && !runfile_write(s.dir, &s.running, &err))
 		log_warn("server status will not find this server", F_C("why", err.msg));
 	loop_run(s.loop);

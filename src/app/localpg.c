@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -22,7 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { START_S = 60, STOP_S = 10, RESTART_US = 500000 };
+#define HALF ".new-"	/* postgres.new-PID: a cluster in the making */
+enum { SOCKET_DIR_MAX = 70, START_S = 60, STOP_S = 10, RESTART_US = 500000 };
 
 struct localpg {
 	char bin[256], data[400], socket_dir[128], log[420], root[400], url[256];
@@ -43,7 +45,7 @@ static void nap_ms(int ms)
 
 static bool has_postgres(const char *dir)
 {
-	char path[300];
+	char path[320];
 
 	(void)snprintf(path, sizeof(path), "%s/postgres", dir);
 	return access(path, X_OK) == 0;
@@ -165,10 +167,73 @@ static bool write_text(const char *path, const char *text, struct err *err)
 	return ok || err_set(err, ERR_INTERNAL, "cannot write %s: %s", path, strerror(errno));
 }
 
+static void remove_tree(const char *path)
+{
+	DIR *d = opendir(path);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		char sub[700];
+		struct stat st;
+
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		(void)snprintf(sub, sizeof(sub), "%.400s/%.255s", path, e->d_name);
+		if (lstat(sub, &st) == 0 && S_ISDIR(st.st_mode))
+			remove_tree(sub);
+		else
+			(void)unlink(sub);
+	}
+	if (d)
+		(void)closedir(d);
+	(void)rmdir(path);
+}
+
+/* Can the user Postgres runs as get there?  A directory on the way may keep him out. */
+static bool check_reach(const struct localpg *p, const char *dir, struct err *err)
+{
+	pid_t pid = geteuid() == 0 ? fork() : 0;
+	int status = 0;
+
+	if (geteuid() != 0)
+		return true;
+	if (pid == 0)
+		_exit(setgroups(0, NULL) == 0 && setgid(p->gid) == 0 && setuid(p->uid) == 0 && access(dir, R_OK | W_OK | X_OK) == 0 ? 0 : 1);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) ||
+	       err_set(err, ERR_PRECONDITION, "Postgres must not run as root, and user %u, as whom it would run, cannot reach %s: choose another "
+		       "--data-dir", (unsigned)p->uid, dir);
+}
+
+static bool make_dir(struct localpg *p, const char *path, struct err *err)
+{
+	return mkdirs(path, 0700, err) && own(p, path, err) &&
+	       (chmod(path, 0700) == 0 || err_set(err, ERR_INTERNAL, "cannot set the mode of %s: %s", path, strerror(errno)));
+}
+
+static void sweep_halves(const struct localpg *p)
+{
+	DIR *d = opendir(p->root);
+	struct dirent *e;
+
+	while (d && (e = readdir(d))) {
+		char path[700];
+
+		if (strncmp(e->d_name, "postgres" HALF, strlen("postgres" HALF)) != 0)
+			continue;
+		(void)snprintf(path, sizeof(path), "%.390s/%.255s", p->root, e->d_name);
+		remove_tree(path);
+	}
+	if (d)
+		(void)closedir(d);
+}
+
+/* Made beside its place and moved there when it is whole: a server killed on the way leaves nothing that looks like a cluster. */
 static bool init(struct localpg *p, struct err *err)
 {
-	char initdb[300], version[450];
-	const char *argv[] = {initdb, "-D", p->data, "-U", "hatchet", "-A", "trust", "-E", "UTF8", "--locale=C", NULL,
+	char initdb[300], version[450], half[450];
+	const char *argv[] = {initdb, "-D", half, "-U", "hatchet", "-A", "trust", "-E", "UTF8", "--locale=C", NULL,
 		p->ephemeral ? "--no-sync" : NULL, NULL};
 	int rc;
 
@@ -176,9 +241,17 @@ static bool init(struct localpg *p, struct err *err)
 	if (access(version, R_OK) == 0)
 		return true;
 	argv[10] = p->ephemeral ? "--no-sync" : NULL;
+	/* a name of our own: the initdb of a server killed a moment ago may still be at work in its */
+	sweep_halves(p);
+	(void)snprintf(half, sizeof(half), "%s%s%d", p->data, HALF, (int)getpid());
+	if (!make_dir(p, half, err) || !check_reach(p, half, err))
+		return false;
 	(void)snprintf(initdb, sizeof(initdb), "%s/initdb", p->bin);
 	rc = run(p, argv);
-	return rc == 0 || err_set(err, ERR_INTERNAL, "creating the database cluster failed (initdb exit %d); see %s", rc, p->log);
+	if (rc != 0)
+		return err_set(err, ERR_INTERNAL, "creating the database cluster failed (initdb exit %d); see %s", rc, p->log);
+	(void)rmdir(p->data);	/* empty, or it is not ours to replace */
+	return rename(half, p->data) == 0 || err_set(err, ERR_INTERNAL, "cannot make %s: %s", p->data, strerror(errno));
 }
 
 /* The cluster must be of the major version of the program found. */
@@ -293,22 +366,25 @@ static bool wait_ready(struct localpg *p, struct err *err)
 
 static bool prepare(struct localpg *p, const struct localpg_conf *conf, struct err *err)
 {
-	struct stat st;
-
 	(void)snprintf(p->root, sizeof(p->root), "%.390s", conf->dir);
 	(void)snprintf(p->data, sizeof(p->data), "%.380s/postgres", conf->dir);
 	(void)snprintf(p->log, sizeof(p->log), "%.380s/postgres.log", conf->dir);
-	if (!mkdirs(p->data, 0700, err) || !own(p, p->data, err) || chmod(p->data, 0700) != 0)
+	if (!mkdirs(conf->dir, 0755, err))
 		return false;
 	(void)close(open(p->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
 	if (!own(p, p->log, err))
 		return false;
-	/* the path of a unix socket has 107 bytes: a short directory of our own */
-	(void)snprintf(p->socket_dir, sizeof(p->socket_dir), "/tmp/hatchet-pg-XXXXXX");
-	if (!mkdtemp(p->socket_dir))
-		return err_set(err, ERR_INTERNAL, "cannot make a directory for the socket in /tmp: %s", strerror(errno));
-	if (!own(p, p->socket_dir, err) || stat(p->socket_dir, &st) != 0)
-		return false;
+	if (strlen(conf->dir) <= SOCKET_DIR_MAX) {
+		(void)snprintf(p->socket_dir, sizeof(p->socket_dir), "%.100s/socket", conf->dir);
+		if (!make_dir(p, p->socket_dir, err))
+			return false;
+	} else {	/* the path of a unix socket has 107 bytes */
+		(void)snprintf(p->socket_dir, sizeof(p->socket_dir), "/tmp/hatchet-pg-XXXXXX");
+		if (!mkdtemp(p->socket_dir))
+			return err_set(err, ERR_INTERNAL, "cannot make a directory for the socket in /tmp: %s", strerror(errno));
+		if (!own(p, p->socket_dir, err))
+			return false;
+	}
 	(void)snprintf(p->url, sizeof(p->url), "host=%s user=hatchet dbname=postgres", p->socket_dir);
 	return true;
 }
@@ -374,26 +450,32 @@ void localpg_watch(struct localpg *p, struct loop *l)
 	loop_on_child(l, p->pid, child_died, p);
 }
 
-static void remove_tree(const char *path)
+/* Directories of ephemeral servers that were killed: nobody holds their lock any more. */
+void localpg_sweep(const char *parent)
 {
-	DIR *d = opendir(path);
+	DIR *d = opendir(parent);
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
-		char sub[700];
+		char path[700];
 		struct stat st;
+		int fd;
 
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+		if (strncmp(e->d_name, "hatchet-ephemeral-", 18) != 0)
 			continue;
-		(void)snprintf(sub, sizeof(sub), "%.400s/%.255s", path, e->d_name);
-		if (lstat(sub, &st) == 0 && S_ISDIR(st.st_mode))
-			remove_tree(sub);
-		else
-			(void)unlink(sub);
+		(void)snprintf(path, sizeof(path), "%.300s/%.255s/server.lock", parent, e->d_name);
+		fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		if (fd < 0 || fstat(fd, &st) != 0 || st.st_uid != geteuid() || flock(fd, LOCK_EX | LOCK_NB) != 0) {
+			if (fd >= 0)
+				(void)close(fd);
+			continue;
+		}
+		path[strlen(path) - strlen("/server.lock")] = '\0';
+		remove_tree(path);
+		(void)close(fd);
 	}
 	if (d)
 		(void)closedir(d);
-	(void)rmdir(path);
 }
 
 void localpg_stop(struct localpg *p)

@@ -70,6 +70,30 @@ bool runfile_lock(const char *dir, struct err *err)
 	return true;	/* the descriptor stays open for the life of the process */
 }
 
+/* Start of a process in clock ticks since boot; 0: it does not run (or waits for its parent to notice). */
+int64_t process_started(int pid)
+{
+	char path[64], line[1024], *p;
+	int64_t ticks = 0;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fgets(line, sizeof(line), f) && (p = strrchr(line, ')')) && p[2] != 'Z') {
+		for (int field = 2; p && field < 22; field++)
+			p = strchr(p + 1, ' ');
+		if (p) {
+			p[1 + strcspn(p + 1, " ")] = '\0';
+			if (!str_to_i64(str_c(p + 1), &ticks))
+				ticks = 0;
+		}
+	}
+	(void)fclose(f);
+	return ticks;
+}
+
 bool runfile_write(const char *dir, const struct running *r, struct err *err)
 {
 	char path[600], tmp[610];
@@ -80,7 +104,9 @@ bool runfile_write(const char *dir, const struct running *r, struct err *err)
 	f = fopen(tmp, "we");
 	if (!f)
 		return err_set(err, ERR_INTERNAL, "cannot write %s: %s", tmp, strerror(errno));
-	(void)fprintf(f, "pid=%d\nhttp_port=%d\ngrpc_port=%d\nurl=%s\ngrpc=%s\n", r->pid, r->http_port, r->grpc_port, r->url, r->grpc);
+	(void)fchmod(fileno(f), 0600);
+	(void)fprintf(f, "pid=%d\nstarted=%lld\nhttp_port=%d\ngrpc_port=%d\nurl=%s\ngrpc=%s\ndatabase=%s\n", r->pid,
+		      (long long)process_started(r->pid), r->http_port, r->grpc_port, r->url, r->grpc, r->database);
 	if (fclose(f) != 0 || rename(tmp, path) != 0)
 		return err_set(err, ERR_INTERNAL, "cannot write %s: %s", path, strerror(errno));
 	return true;
@@ -108,11 +134,15 @@ bool runfile_read(const char *dir, struct running *ret)
 			(void)snprintf(ret->url, sizeof(ret->url), "%s", v);
 		else if (strcmp(line, "grpc") == 0)
 			(void)snprintf(ret->grpc, sizeof(ret->grpc), "%s", v);
+		else if (strcmp(line, "database") == 0)
+			(void)snprintf(ret->database, sizeof(ret->database), "%.255s", v);
+		else if (strcmp(line, "started") == 0)
+			ret->started = str_to_i64(str_c(v), &n) ? n : 0;
 		else if (str_to_i64(str_c(v), &n))
 			*(strcmp(line, "pid") == 0 ? &ret->pid : strcmp(line, "http_port") == 0 ? &ret->http_port : &ret->grpc_port) = (int)n;
 	}
 	(void)fclose(f);
-	return ret->pid > 0 && kill(ret->pid, 0) == 0;
+	return ret->pid > 0 && ret->started > 0 && process_started(ret->pid) == ret->started;
 }
 
 void runfile_remove(const char *dir)

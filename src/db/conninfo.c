@@ -232,6 +232,8 @@ void conninfo_explain(const char *libpq_msg, const char *sqlstate, struct err *e
 		err_set(err, ERR_UNAVAILABLE, "the database is starting or stopping (%s)", text);
 	else if (strstr(text, "no password supplied"))
 		err_set(err, ERR_DENIED, "the database asks for a password and the URL has none");
+	else if (strncmp(text, "invalid ", 8) == 0)	/* libpq's own words about a setting of the URL */
+		err_set(err, ERR_INVALID, "the database URL cannot be used: %s", text);
 	else
 		err_set(err, ERR_UNAVAILABLE, "the database cannot be reached (%s)", text);
 }

@@ -101,6 +101,13 @@ bool svc_is_ready(const struct svc *s, struct err *err)
 	return err_set(err, ERR_UNAVAILABLE, "starting");
 }
 
+bool svc_is_healthy(const struct svc *s, struct err *err)
+{
+	if (!svc_is_ready(s, err))
+		return false;
+	return db_writer_is_up(s->db) || err_set(err, ERR_UNAVAILABLE, "the database is away");
+}
+
 void svc_stop(struct svc *s, struct op *op)
 {
 	bool was_active = s->loaded;

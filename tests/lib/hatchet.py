@@ -174,6 +174,7 @@ class Server:
         self.flags = list(flags)
         self.extra_env = env or {}
         self.dir = tempfile.mkdtemp(prefix="hatchet-server-")
+        os.chmod(self.dir, 0o755)  # a Postgres of its own runs as another user
         self.http_port, self.grpc_port = free_port(), free_port()
         self.log = os.path.join(self.dir, "log")
         self.env_file = os.path.join(self.dir, "env")

@@ -141,7 +141,7 @@ func newSuite() (*suite, error) {
 		if err := ctx.RefreshTimeout("30s"); err != nil {
 			return nil, err
 		}
-		for time.Since(began) < 3500*time.Millisecond {
+		for time.Since(began) < 9*time.Second {
 			select {
 			case <-ctx.Done():
 				return nil, ctx.Err()
@@ -149,7 +149,7 @@ func newSuite() (*suite, error) {
 			}
 		}
 		return Out{"lasted": time.Since(began).Milliseconds()}, nil
-	}, hatchet.WithExecutionTimeout(2*time.Second))
+	}, hatchet.WithExecutionTimeout(6*time.Second))
 	add("base", "cancel", func(ctx hatchet.Context, in In) (Out, error) {
 		mark("go-cancel", markLine{What: "started"})
 		return untilCancelled(ctx, "go-cancel")

@@ -94,11 +94,11 @@ async def timeout(input: In, ctx: Context) -> dict:
     return {}
 
 
-@hatchet.task(name="py-refresh", input_validator=In, execution_timeout=timedelta(seconds=2))
+@hatchet.task(name="py-refresh", input_validator=In, execution_timeout=timedelta(seconds=6))
 async def refresh(input: In, ctx: Context) -> dict:
     began = time.monotonic()
     await ctx.aio_refresh_timeout(timedelta(seconds=30))
-    while time.monotonic() < began + 3.5:
+    while time.monotonic() < began + 9:
         await asyncio.sleep(0.1)
     return {"lasted": time.monotonic() - began}
 

@@ -65,9 +65,9 @@ const timeout = task('timeout', (input, ctx) => untilCancelled('ts-timeout', ctx
 const refresh = task('refresh', async (input, ctx) => {
   const began = Date.now();
   await ctx.refreshTimeout('30s');
-  while (Date.now() < began + 3500) await pause(100);
+  while (Date.now() < began + 9000) await pause(100);
   return { lasted: Date.now() - began };
-}, { executionTimeout: '2s' });
+}, { executionTimeout: '6s' });
 const cancel = task('cancel', (input, ctx) => {
   mark('ts-cancel', 'started');
   return untilCancelled('ts-cancel', ctx);
