@@ -178,7 +178,7 @@ void engine_id_floor(struct engine *e, int64_t id);
 void engine_step(struct engine *e, struct now now, const struct ev *evs, size_t n, struct fx_list *out);
 void engine_flush_sealed(struct engine *e);
 int64_t engine_next_deadline_us(const struct engine *e);	/* mono; INT64_MAX: none */
-void engine_check(const struct engine *e);			/* asserts every invariant; slow */
+bool engine_check(const struct engine *e, struct err *err) MUST_USE;	/* every invariant of memory, after a step; slow */
 
 /* Views for the API and metrics; valid until the next step. */
 struct eng_task_view {

@@ -1,10 +1,18 @@
-/* The invariants of the engine's memory, all of them, asserted: for the simulator and the unit tests, far too slow to run in a
- * server.  What the shell sees is checked by the simulator itself; this is about memory that has drifted. */
+/* The invariants of the engine's memory, all of them: for the simulator and the unit tests, far too slow to run in a server.
+ * What the shell sees is checked by the simulator itself; this is about memory that has drifted. */
 #include "eng_int.h"
+
+enum { LOOK_MAX = 32 };		/* as far as the scheduler looks behind a head that does not fit */
 
 struct sums {
 	uint64_t waiting, running, backoff;
 };
+
+#define MUST(cond, ...)                                                   \
+	do {                                                              \
+		if (!(cond))                                              \
+			return err_set(err, ERR_INTERNAL, __VA_ARGS__);   \
+	} while (0)
 
 static int32_t units_of(const struct ev_step *s, int32_t type_no)
 {
@@ -15,99 +23,143 @@ static int32_t units_of(const struct ev_step *s, int32_t type_no)
 }
 
 /* In exactly one place, with the deadline that its state asks for. */
-static void check_task(const struct engine *e, const struct task *t, struct sums *sums)
+static bool check_task(const struct engine *e, const struct task *t, struct sums *sums, struct err *err)
 {
 	bool waits = list_linked(&t->qnode), runs = t->worker != NULL;
+	long long id = (long long)t->id;
 
-	assert(imap_get(&e->steps, t->step->def.step_no) == t->step);
-	assert(imap_get(&e->queues, t->queue->action_no) == t->queue);
-	assert(t->step->def.action_no == t->queue->action_no);
-	assert(list_linked(&t->wnode) == runs);
-	assert(!(waits && runs));
-	assert(t->rank >= 0 && t->rank <= 3 && t->attempt >= 0);
-	assert(t->app_retries >= 0 && t->internal_retries >= 0 && t->internal_retries <= e->conf.internal_retries_max);
+	MUST(imap_get(&e->steps, t->step->def.step_no) == t->step, "task %lld is of a forgotten step", id);
+	MUST(imap_get(&e->queues, t->queue->action_no) == t->queue, "task %lld is of a forgotten queue", id);
+	MUST(t->step->def.action_no == t->queue->action_no, "task %lld is in another action's queue", id);
+	MUST(list_linked(&t->wnode) == runs, "task %lld has a worker that does not list it", id);
+	MUST(!(waits && runs), "task %lld waits and runs", id);
+	MUST(t->rank >= 0 && t->rank <= 3, "task %lld has rank %d", id, t->rank);
+	MUST(t->attempt == t->app_retries + t->internal_retries, "task %lld: attempt %d is not %d + %d retries", id, t->attempt,
+	     t->app_retries, t->internal_retries);
+	MUST(t->app_retries >= 0 && t->app_retries <= t->step->def.retries, "task %lld was retried %d times", id, t->app_retries);
+	MUST(t->internal_retries >= 0 && t->internal_retries <= e->conf.internal_retries_max,
+	     "task %lld was reassigned %d times", id, t->internal_retries);
+	MUST(t->attempt == 0 || t->rank == 0, "task %lld: attempt %d has rank %d", id, t->attempt, t->rank);
 	switch (t->state) {
 	case LIVE_QUEUED:
-		assert(waits);
+		MUST(waits, "task %lld is queued and on no list", id);
 		break;
 	case LIVE_ASSIGNED:
-		assert(runs && t->started_at == INT64_MIN && t->assigned_at >= t->queued_at);
+		MUST(runs, "task %lld is assigned to nobody", id);
+		MUST(t->started_at == INT64_MIN && t->assigned_at >= t->queued_at, "task %lld: times of assigned", id);
 		break;
 	case LIVE_STARTED:
-		assert(runs && !t->confirming && t->started_at >= t->assigned_at);
+		MUST(runs, "task %lld is started by nobody", id);
+		MUST(!t->confirming && t->started_at >= t->assigned_at, "task %lld: times of started", id);
 		break;
 	case LIVE_BACKOFF:
-		assert(!waits && !runs);
+		MUST(!waits && !runs, "task %lld backs off and waits or runs", id);
 		break;
 	default:
-		assert(!"state");
+		return err_set(err, ERR_INTERNAL, "task %lld has state %d", id, t->state);
 	}
-	assert(t->due.it.idx > 0);	/* nothing waits or runs for ever */
-	assert((t->due.kind == DUE_CONFIRM) == t->confirming);
+	MUST(t->due.it.idx > 0, "task %lld has no deadline", id);	/* nothing waits or runs for ever */
+	MUST(t->due.it.tie == t->id, "task %lld: the deadline of another", id);
+	MUST((t->due.kind == DUE_CONFIRM) == t->confirming, "task %lld: kind of deadline", id);
 	sums->waiting += waits;
 	sums->running += runs;
 	sums->backoff += t->state == LIVE_BACKOFF;
+	return true;
 }
 
-static void check_queue(const struct engine *e, const struct queue *q, uint64_t *waiting, uint64_t *tails)
+/* Nobody waits beside a free slot. */
+static bool check_idle(const struct queue *q, const struct rank *r, struct err *err)
 {
-	assert(!q->is_dirty);
+	int looked = 0;
+
+	LIST_FOREACH(it, &r->waiting) {
+		const struct task *t = LIST_ENTRY(it, const struct task, qnode);
+
+		if (looked++ >= LOOK_MAX)
+			break;
+		for (size_t i = 0; i < q->workers.n; i++)
+			MUST(!worker_fits(q->workers.p[i], t->step), "task %lld waits and fits worker %d", (long long)t->id,
+			     q->workers.p[i]->worker_no);
+	}
+	return true;
+}
+
+static bool check_rank(const struct queue *q, int rank, struct err *err)
+{
+	const struct rank *r = &q->ranks[rank];
+	int64_t last = 0;
+	uint32_t n = 0;
+
+	LIST_FOREACH(it, &r->waiting) {
+		const struct task *t = LIST_ENTRY(it, const struct task, qnode);
+
+		MUST(t->id > last, "action %d rank %d: task %lld is out of order", q->action_no, rank, (long long)t->id);
+		MUST(t->queue == q && t->rank == rank, "action %d rank %d: task %lld is elsewhere", q->action_no, rank, (long long)t->id);
+		last = t->id;
+		n++;
+	}
+	MUST(n == r->n, "action %d rank %d: %u waiting, counted %u", q->action_no, rank, n, r->n);
+	MUST(r->cancels.n == 0 || r->loading, "action %d rank %d: cancels wait for no load", q->action_no, rank);
+	MUST(!r->due.it.idx || r->has_tail, "action %d rank %d: a deadline without a tail", q->action_no, rank);
+	MUST(!r->has_tail || r->n > 0 || r->loading, "action %d rank %d: a tail behind an empty head is not loaded", q->action_no, rank);
+	return check_idle(q, r, err);
+}
+
+static bool check_queue(const struct engine *e, const struct queue *q, uint64_t *waiting, uint64_t *tails, struct err *err)
+{
+	MUST(!q->is_dirty, "queue of action %d was not scheduled", q->action_no);
 	for (int i = 0; i < 4; i++) {
-		const struct rank *r = &q->ranks[i];
-		int64_t last = 0;
-		uint32_t n = 0;
-
-		LIST_FOREACH(it, &r->waiting) {
-			const struct task *t = LIST_ENTRY(it, const struct task, qnode);
-
-			assert(t->id > last && t->queue == q && t->rank == i);
-			last = t->id;
-			n++;
-		}
-		assert(n == r->n);
-		assert(r->cancels.n == 0 || r->loading);
-		assert(!r->due.it.idx || r->has_tail);
-		*waiting += n;
-		*tails += r->has_tail;
+		if (!check_rank(q, i, err))
+			return false;
+		*waiting += q->ranks[i].n;
+		*tails += q->ranks[i].has_tail;
 	}
 	for (size_t i = 0; i < q->workers.n; i++)
-		assert(imap_get(&e->workers, q->workers.p[i]->worker_no) == q->workers.p[i]);
+		MUST(imap_get(&e->workers, q->workers.p[i]->worker_no) == q->workers.p[i], "queue of action %d has a forgotten worker",
+		     q->action_no);
+	return true;
 }
 
 /* No slot is oversold, none is leaked. */
-static void check_worker(const struct engine *e, const struct worker *w)
+static bool check_worker(const struct engine *e, const struct worker *w, struct err *err)
 {
 	int32_t used[ENG_SLOT_TYPES] = {0};
 	uint32_t n = 0;
 
-	assert(!list_linked(&w->dirty));
+	MUST(!list_linked(&w->dirty), "worker %d was not scheduled", w->worker_no);
 	LIST_FOREACH(it, &w->running) {
 		const struct task *t = LIST_ENTRY(it, const struct task, wnode);
 
-		assert(t->worker == w && t->queue->tenant_no == w->tenant_no);
+		MUST(t->worker == w && t->queue->tenant_no == w->tenant_no, "worker %d lists task %lld, which is not its", w->worker_no,
+		     (long long)t->id);
 		for (size_t i = 0; !t->released && i < ENG_SLOT_TYPES; i++)
 			if (w->limit[i].units > 0)
 				used[i] += units_of(&t->step->def, w->limit[i].type_no);
 		n++;
 	}
-	assert(n == w->n_running);
-	for (size_t i = 0; i < ENG_SLOT_TYPES; i++)
-		assert(used[i] == w->used[i].units && used[i] <= w->limit[i].units);
-	/* whoever runs something is watched */
-	assert(n == 0 || w->is_silent || w->silent.it.idx > 0);
+	MUST(n == w->n_running, "worker %d runs %u, counted %u", w->worker_no, n, w->n_running);
+	for (size_t i = 0; i < ENG_SLOT_TYPES; i++) {
+		MUST(used[i] == w->used[i].units, "worker %d slot type %d: %d used, counted %d", w->worker_no, w->limit[i].type_no,
+		     used[i], w->used[i].units);
+		MUST(used[i] <= w->limit[i].units, "worker %d slot type %d: %d of %d used", w->worker_no, w->limit[i].type_no, used[i],
+		     w->limit[i].units);
+	}
+	MUST(n == 0 || w->silent.it.idx > 0, "worker %d runs something and nobody watches it", w->worker_no);
+	return true;
 }
 
-static void check_dues(const struct heap *h)
+static bool check_dues(const struct heap *h, struct err *err)
 {
 	for (size_t i = 0; i < h->n; i++) {
 		const struct heap_item *it = h->p[i], *up = i ? h->p[(i - 1) / 2] : NULL;
 
-		assert(it->idx == i + 1);
-		assert(!up || up->at < it->at || (up->at == it->at && up->tie <= it->tie));
+		MUST(it->idx == i + 1, "deadline %zu is at %u", i + 1, it->idx);
+		MUST(!up || up->at < it->at || (up->at == it->at && up->tie <= it->tie), "deadline %zu is before its parent", i + 1);
 	}
+	return true;
 }
 
-void engine_check(const struct engine *e)
+bool engine_check(const struct engine *e, struct err *err)
 {
 	struct sums sums = {0};
 	uint64_t waiting = 0, tails = 0;
@@ -116,16 +168,26 @@ void engine_check(const struct engine *e)
 	void *p;
 
 	while ((p = imap_next(&e->tasks, &it, &key))) {
-		assert(((const struct task *)p)->id == key);
-		check_task(e, p, &sums);
+		MUST(((const struct task *)p)->id == key, "a task is stored under another's id");
+		if (!check_task(e, p, &sums, err))
+			return false;
 	}
 	it = 0;
 	while ((p = imap_next(&e->queues, &it, &key)))
-		check_queue(e, p, &waiting, &tails);
+		if (!check_queue(e, p, &waiting, &tails, err))
+			return false;
 	it = 0;
 	while ((p = imap_next(&e->workers, &it, &key)))
-		check_worker(e, p);
-	check_dues(&e->dues);
-	assert(sums.waiting == waiting && waiting == e->n_waiting);
-	assert(sums.running == e->n_running && sums.backoff == e->n_backoff && tails == e->n_tails);
+		if (!check_worker(e, p, err))
+			return false;
+	if (!check_dues(&e->dues, err))
+		return false;
+	MUST(sums.waiting == waiting && waiting == e->n_waiting, "%llu tasks wait, %llu are on lists, counted %llu",
+	     (unsigned long long)sums.waiting, (unsigned long long)waiting, (unsigned long long)e->n_waiting);
+	MUST(sums.running == e->n_running, "%llu tasks run, counted %llu", (unsigned long long)sums.running,
+	     (unsigned long long)e->n_running);
+	MUST(sums.backoff == e->n_backoff, "%llu tasks back off, counted %llu", (unsigned long long)sums.backoff,
+	     (unsigned long long)e->n_backoff);
+	MUST(tails == e->n_tails, "%llu tails, counted %llu", (unsigned long long)tails, (unsigned long long)e->n_tails);
+	return true;
 }

@@ -39,12 +39,20 @@ static void end(struct world *w)
 	vec_fini(&w->out.v);
 }
 
+static void whole(const struct world *w)
+{
+	struct err err = {.code = ERR_OK};
+
+	if (!engine_check(w->e, &err))
+		CHECK_STR(err.msg, "");
+}
+
 /* Every step is a flush of its own, unless it is joined. */
 static void step(struct world *w, const struct ev *ev)
 {
 	w->from = w->out.v.n;
 	engine_step(w->e, w->now, ev, ev ? 1 : 0, &w->out);
-	engine_check(w->e);
+	whole(w);
 	engine_flush_sealed(w->e);
 }
 
@@ -52,7 +60,7 @@ static void joined(struct world *w, const struct ev *ev)
 {
 	w->from = w->out.v.n;
 	engine_step(w->e, w->now, ev, 1, &w->out);
-	engine_check(w->e);
+	whole(w);
 }
 
 static void later(struct world *w, int64_t us)
