@@ -11,6 +11,11 @@ build/gen/sql.h build/gen/sql.c &: $(SQLS) tools/gensql.py
 	@mkdir -p build/gen
 	python3 tools/gensql.py build/gen $(SQLS)
 # schema.sql and the files of web/ are carried inside the binary
-build/gen/embed.S: schema.sql tools/genembed.py $(wildcard web/*)
+EMBED := schema.sql $(wildcard web/*)
+# a file that comes or goes changes no time stamp of another: the list itself is looked at
+build/gen/embed.list: FORCE
 	@mkdir -p build/gen
-	python3 tools/genembed.py build/gen schema.sql $(wildcard web/*)
+	@echo '$(EMBED)' | cmp -s - $@ || echo '$(EMBED)' > $@
+.PHONY: FORCE
+build/gen/embed.S: build/gen/embed.list $(EMBED) tools/genembed.py
+	python3 tools/genembed.py build/gen $(EMBED)

@@ -103,7 +103,7 @@ struct step *cancel_ids(struct req *r, const int64_t *ids, size_t n, cancel_repl
 struct step *cancel_filtered(struct req *r, const struct cancel_filter *f, cancel_reply_fn *reply) MUST_USE;
 
 /* api_json.c: replies and shapes shared by the REST handlers. */
-enum { REPLY_JSON_MAX = 256 << 20 };
+enum { REPLY_JSON_MAX = 48 << 20 };	/* a connection queues 64 MiB */
 struct reply_json {
 	struct strb b;
 	struct jw w;

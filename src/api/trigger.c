@@ -60,8 +60,10 @@ static bool version_check(struct req *r, const struct trigger_args *t, struct ca
 {
 	struct cat_workflow *w;
 
-	if (!t->name.n || !utf8_valid(t->name))
+	if (!t->name.n)
 		return err_set(err, ERR_INVALID, "name: must be the name of a workflow");
+	if (!text_check(t->name, "name", err))
+		return false;
 	w = cat_workflow_by_name(catalog_of(r), tenant_of(r)->tenant_no, t->name);
 	if (!w || !w->latest || w->latest->n_steps == 0)
 		return err_set(err, ERR_NOT_FOUND, "workflow %.*s not found", (int)MIN(t->name.n, 200u), t->name.p);

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { OUT_MAX = 64 << 20, SNIFF_MAX = 24 };
+enum { OUT_MAX = 64 << 20, SNIFF_MAX = 24, LINGER_US = 2000000 };
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 static void reap(void *arg)
@@ -65,6 +65,19 @@ void conn_pause(struct conn *c, bool on)
 	set_watch(c, conn_queued(c) > 0);
 }
 
+/* Closing with input unread makes the kernel throw away what the peer has not yet read: our last words.  So only our side is
+ * closed, and what still comes is dropped for a moment. */
+static void linger(struct conn *c)
+{
+	if (c->is_lingering)
+		return;
+	c->is_lingering = true;
+	c->read_paused = false;
+	(void)shutdown(c->fd, SHUT_WR);
+	set_watch(c, false);
+	timer_set(c->timer, loop_now(c->server->conf.loop).mono_us + LINGER_US);
+}
+
 /* Pull, write, and again while the socket takes all of it. */
 void conn_flush(struct conn *c)
 {
@@ -101,7 +114,9 @@ void conn_flush(struct conn *c)
 		}
 	}
 	set_watch(c, false);
-	if (c->want_close)
+	if (c->want_close && c->linger && !c->peer_eof)
+		linger(c);
+	else if (c->want_close)
 		conn_close(c);
 }
 
@@ -154,6 +169,8 @@ static void ready(void *arg, int events)
 			return;
 		}
 		s->stats.bytes_in += (uint64_t)n;
+		if (c->is_lingering)
+			return;
 		c->last_in_us = loop_now(s->conf.loop).mono_us;
 		if (c->proto == CONN_SNIFF)
 			sniff(c, (struct str){s->read_buf, (size_t)n});
@@ -168,7 +185,9 @@ static void timer_fired(void *arg)
 {
 	struct conn *c = arg;
 
-	if (c->proto == CONN_H2)
+	if (c->is_lingering)
+		conn_close(c);
+	else if (c->proto == CONN_H2)
 		h2_timer(c->p);
 	else if (c->proto == CONN_H1)
 		h1_timer(c->p);

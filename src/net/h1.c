@@ -66,6 +66,7 @@ static void refuse(struct h1 *h, unsigned status, const char *why)
 	struct strb *o = &h->c->out;
 
 	h->state = H1_CLOSED;
+	h->c->linger = status != 0;
 	conn_finish(h->c);
 	if (!status)
 		return;

@@ -223,8 +223,6 @@ static void x_grpc_fail(struct exchange *x, struct req *r, unsigned status, cons
 	set_status(s, status, msg, details);
 	n += put_trailers(s, nvs + n, num);
 	submit(s, nvs, n, false);
-	if (!s->in_ended)
-		(void)nghttp2_submit_rst_stream(s->h->ng, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
 }
 
 static void respond_error(struct h2s *s, unsigned status, const char *msg)
@@ -279,18 +277,16 @@ static void x_http(struct exchange *x, struct req *r, const struct reply *rep)
 			*p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
 		nvs[n++] = nv(lower, h[i].value);
 	}
-	if (!head && (rep->own || rep->is_static)) {
+	if (!head && !o.is_packed && (rep->own || rep->is_static)) {
 		s->own = rep->own;
 		s->body_out = o.body;
-	} else if (rep->own) {
+	} else {
 		buf_unref(rep->own);
+		if (!head)
+			strb_puts(&s->out, o.body);
 	}
-	if (!head && !rep->own && !rep->is_static)
-		strb_puts(&s->out, o.body);
 	s->ended = true;
 	submit(s, nvs, n, s->out.n > 0 || s->body_out.n > 0);
-	if (!s->in_ended)
-		(void)nghttp2_submit_rst_stream(s->h->ng, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
 }
 
 static enum stream_sent x_send(struct exchange *x, struct buf *msg)
@@ -585,6 +581,17 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 	return 0;
 }
 
+/* Answered before the request has ended: the peer need not send the rest.  Only after our own last frame, for RST_STREAM drops
+ * what of the stream is still queued. */
+static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
+{
+	struct h2s *s = nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
+
+	if (s && !s->in_ended && (f->hd.type == NGHTTP2_HEADERS || f->hd.type == NGHTTP2_DATA) && (f->hd.flags & NGHTTP2_FLAG_END_STREAM))
+		(void)nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+	return 0;
+}
+
 static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t n, void *arg)
 {
 	struct h2s *s = nghttp2_session_get_stream_user_data(ng, id);
@@ -655,9 +662,12 @@ struct h2 *h2_new(struct conn *c)
 	nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
+	nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_sent);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
 	nghttp2_option_set_no_closed_streams(opt, 1);
+	/* "Bearer " without a token: a client in error, to be told so, not a broken connection */
+	nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(opt, 1);
 	if (nghttp2_session_server_new2(&h->ng, cb, h, opt))
 		abort();
 	nghttp2_option_del(opt);

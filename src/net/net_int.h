@@ -106,6 +106,7 @@ struct conn {
 	struct timer *timer;
 	int64_t last_in_us;
 	bool want_close, is_dead, peer_eof, read_paused;
+	bool linger, is_lingering;	/* input may be unread when it closes; our side is closed already */
 	struct defer reap;
 };
 void conn_new(struct server *s, int fd);
@@ -156,6 +157,7 @@ struct http_out {
 	struct str body;
 	struct header extra[4];
 	size_t n_extra;
+	bool is_packed;			/* body is a copy on the request's arena, not the reply's own */
 };
 void http_decide(struct arena *a, struct req *r, const struct reply *rep, struct http_out *out);
 #endif
