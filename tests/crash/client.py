@@ -78,6 +78,12 @@ class Client:
             if not self.trigger(rnd, n if n == 1 else rnd.randint(2, 2 * n - 2)):
                 self.stop.wait(0.05)
 
+    def bursts(self):
+        """More at once than the workers' slots and the server's memory for waiting tasks."""
+        rnd = random.Random(f"{self.seed}-{self.name}-burst")
+        while not self.stop.wait(rnd.uniform(5, 25)):
+            self.trigger(rnd, rnd.randint(200, 500))
+
     def cancels(self):
         rnd = random.Random(f"{self.seed}-{self.name}-cancel")
         while not self.stop.wait(rnd.uniform(0.05, 0.4)):
@@ -110,7 +116,7 @@ class Client:
 
     def run(self):
         signal.signal(signal.SIGTERM, lambda *a: self.stop.set())
-        jobs = [(self.loop, 0.25, 1, "s1"), (self.loop, 0.25, 1, "s2"), (self.loop, 0.5, 20, "bulk"), (self.cancels,), (self.reads,)]
+        jobs = [(self.loop, 0.25, 1, "s1"), (self.loop, 0.25, 1, "s2"), (self.loop, 0.5, 20, "bulk"), (self.bursts,), (self.cancels,), (self.reads,)]
         threads = [threading.Thread(target=j[0], args=j[1:], daemon=True) for j in jobs]
         for t in threads:
             t.start()
