@@ -552,7 +552,10 @@ static void turn_end(void *arg)
 	if (s->stop_op && pends_idle(s) && s->evs.n == 0) {
 		struct op *op = s->stop_op;
 
+		/* deadlines and closing streams go on making effects: from here on nobody may store them */
 		s->stop_op = NULL;
+		svc_drop_engine(s, "the server is going away; try again");
+		input_clear(s);
 		owner_end(s->owner, op);
 	}
 }
