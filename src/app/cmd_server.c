@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DRAIN_US = 5000000, RETRY_MAX_MS = 5000, TOKEN_DAYS = 90 };
+enum { DRAIN_US = 5000000, STOP_US = 9000000, RETRY_MAX_MS = 5000, TOKEN_DAYS = 90 };
 
 static struct flag start_flags[] = {
 	{"dashboard-port", "PORT", "SERVER_PORT", "8888", "port of REST and dashboard; 0: any free one", NULL, NULL},
@@ -52,6 +52,7 @@ struct serving {
 	struct str token;
 	struct running running;
 	struct op drained, stopped;
+	struct timer *stop_timer;
 	int left;
 	bool stopping, told;
 	int exit_code;
@@ -122,6 +123,15 @@ static void one_done(struct op *op, const struct err *err)
 		loop_stop(s->loop);
 }
 
+/* What is not stored by now was not answered either. */
+static void stop_late(void *arg)
+{
+	struct serving *s = arg;
+
+	log_warn("the database is away; stopped with work that was neither stored nor answered");
+	loop_stop(s->loop);
+}
+
 static void stop(void *arg)
 {
 	struct serving *s = arg;
@@ -133,6 +143,8 @@ static void stop(void *arg)
 	notify_systemd("STOPPING=1");
 	s->left = 2;
 	s->drained = s->stopped = (struct op){.fn = one_done, .arg = s};
+	s->stop_timer = timer_new(s->loop, stop_late, s);
+	timer_set(s->stop_timer, loop_mono_us() + STOP_US);
 	svc_stop(s->svc, &s->stopped);
 	server_drain(s->server, loop_mono_us() + DRAIN_US, &s->drained);
 }
@@ -331,6 +343,8 @@ static int start(struct command *c)
 	if (mkdirs(s.dir, 0755, &err) && !runfile_write(s.dir, &s.running, &err))
 		log_warn("server status will not find this server", F_C("why", err.msg));
 	loop_run(s.loop);
+	if (s.stop_timer)
+		timer_free(s.stop_timer);
 	runfile_remove(s.dir);
 	server_free(s.server);
 	svc_free(s.svc);
