@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Kill the server, Postgres and workers with -9 at random instants under load; then judge what clients and workers saw.
 
-    crash.py [server] [postgres] [backend] [worker] [freeze]      (all by default)
-    SECONDS=120 SEED=n RATE=150 WORKERS=4 CLIENTS=2 KEEP=1
+    crash.py [server|postgres|backend|hang|stop|worker|freeze]...      (all by default)
+    SECONDS=120 SEED=n RATE=150 WORKERS=4 CLIENTS=2 GAP=1 (less: faults come faster)
 
 Load: client.py and worker.py, processes of their own that write histories.  Judge: history.py.  At the end the invariants of the
 tables are asked by SQL."""
@@ -36,7 +36,8 @@ CLIENTS = int(os.environ.get("CLIENTS", 2))
 SLOTS = 10
 DRAIN = 60 + history.SILENT + 2 * history.LIMIT["slow"]
 # mean seconds between two faults of a kind
-GAPS = {"server": 5, "postgres": 8, "backend": 6, "worker": 6, "freeze": 50}
+GAP = float(os.environ.get("GAP", 1))
+GAPS = {"server": 5, "postgres": 8, "backend": 8, "hang": 30, "stop": 20, "worker": 6, "freeze": 50}
 
 # Each gives the rows that break it.
 INVARIANTS = {
@@ -99,6 +100,7 @@ class Loop:
         self.results = []
         self.lock = threading.Lock()
         self.pg_lock = threading.Lock()
+        self.server_lock = threading.Lock()
 
     def check(self, title, bad):
         bad = list(bad)
@@ -113,7 +115,8 @@ class Loop:
         self.pg = PgNode()
         self.pg.start()
         # little memory: part of the backlog that every outage leaves waits in the database
-        self.server = Server(self.pg, flags=["--queue-memory", "60"])
+        self.server = Server(self.pg, flags=["--queue-memory", "60"],
+                             env={"ASAN_OPTIONS": "detect_leaks=0"})  # what is in flight at its end is the kernel's
         self.server.start(60)
         self.token = self.server.token
         for i in range(WORKERS):
@@ -143,17 +146,18 @@ class Loop:
         rnd = random.Random(f"{SEED}-{kind}")
         fault = getattr(self, "fault_" + kind)
         try:
-            while not self.over.wait(min(rnd.expovariate(1 / GAPS[kind]), 4 * GAPS[kind])):
+            while not self.over.wait(GAP * min(rnd.expovariate(1 / GAPS[kind]), 4 * GAPS[kind])):
                 fault(rnd)
         except Exception as e:
             self.check(f"the faults of {kind} can be made", [repr(e)])
 
     def fault_server(self, rnd):
-        if not self.server.alive():
-            self.check("the server lives until it is killed", [f"exit {self.server.process.returncode}: {self.server.tail(1500)}"])
-        self.h.put("kill", "server")
-        self.server.kill9()
-        self.server.spawn()
+        with self.server_lock:
+            if not self.server.alive():
+                self.check("the server lives until it is killed", [f"exit {self.server.process.returncode}: {self.server.tail(1500)}"])
+            self.h.put("kill", "server")
+            self.server.kill9()
+            self.server.spawn()
         if "postgres" in self.kinds and rnd.random() < 0.3:  # gone again while the server starts
             time.sleep(rnd.uniform(0, 0.15))
             self.fault_postgres(rnd)
@@ -167,24 +171,57 @@ class Loop:
             self.pg.start()
             self.h.put("up", "postgres")
 
+    def sessions(self):
+        """Process ids of the server's sessions in Postgres."""
+        found = []
+        for path in glob.glob("/proc/[0-9]*/cmdline"):
+            try:
+                with open(path) as f:
+                    if f.read().startswith("postgres: hatchet ") and os.readlink(os.path.dirname(path) + "/cwd") == self.pg.data:
+                        found.append(int(path.split("/")[2]))
+            except OSError:
+                pass
+        return sorted(found)
+
+    def signal_all(self, pids, sig):
+        for pid in pids:
+            try:
+                os.kill(pid, sig)
+            except ProcessLookupError:
+                pass
+
     def fault_backend(self, rnd):
         """One session ends: by kill -9, after which Postgres ends all others and recovers, or politely."""
         with self.pg_lock:
-            found = []
-            for path in glob.glob("/proc/[0-9]*/cmdline"):
-                try:
-                    with open(path) as f:
-                        if f.read().startswith("postgres: hatchet ") and os.readlink(os.path.dirname(path) + "/cwd") == self.pg.data:
-                            found.append(int(path.split("/")[2]))
-                except OSError:
-                    pass
+            found = self.sessions()
             hard = rnd.random() < 0.5
             if found:
                 self.h.put("kill", "backend" if hard else "session")
-                try:
-                    os.kill(rnd.choice(sorted(found)), signal.SIGKILL if hard else signal.SIGTERM)
-                except ProcessLookupError:
-                    pass
+                self.signal_all([rnd.choice(found)], signal.SIGKILL if hard else signal.SIGTERM)
+
+    def fault_hang(self, rnd):
+        """Every session stands still for a while, as on a machine that swaps."""
+        with self.pg_lock:
+            found = self.sessions()
+            self.h.put("kill", "hang")
+            self.signal_all(found, signal.SIGSTOP)
+            self.over.wait(rnd.uniform(0.5, 8))
+            self.signal_all(found, signal.SIGCONT)
+
+    def fault_stop(self, rnd):
+        """The polite way: it must be down in ten seconds, whatever the database does."""
+        with self.server_lock:
+            if not self.server.alive():
+                return
+            self.h.put("kill", "stop")
+            try:
+                code = self.server.stop_server(10)
+            except subprocess.TimeoutExpired:
+                code = "not down in 10 s"
+                self.server.kill9()
+            if code not in (0, -signal.SIGTERM):  # the signal itself ends one that has hardly begun
+                self.check("the server stops when asked", [f"{code}: {self.server.tail(1500)}"])
+            self.server.spawn()
 
     def fault_worker(self, rnd):
         with self.lock:
@@ -343,7 +380,28 @@ class Loop:
         for c in self.clients:
             c.wait(60)
         self.judge()
-        self.check("the server stops by itself when asked", [] if self.server.stop_server() == 0 else [self.server.tail()])
+        self.check("the server stops when asked", self.stopping())
+        self.server.start(60)
+        w = wire.Wire(self.server.grpc, self.token)
+        self.pg.kill9()
+        call = self.trigger(w)
+        self.check("the server stops in time without its database", self.stopping())
+        self.check("a trigger that could not be stored is refused", [] if call.exception(5) else ["answered OK"])
+        w.channel.close()
+
+    def trigger(self, w):
+        import v1_pb2 as v1
+        import workflows_pb2 as wf
+        return w.method("/WorkflowService/TriggerWorkflow", wf.TriggerWorkflowResponse).future(
+            v1.TriggerWorkflowRequest(name=b"crash-plain", input=b'{"u":"last"}'), metadata=w.meta, timeout=30)
+
+    def stopping(self):
+        began = time.monotonic()
+        try:
+            code = self.server.stop_server(10)
+        except subprocess.TimeoutExpired:
+            code = "not down"
+        return [] if code == 0 else [f"{code} after {time.monotonic() - began:.1f} s: {self.server.tail(1000)}"]
 
     def close(self):
         for p in [*self.workers.values(), *self.clients]:

@@ -11,6 +11,7 @@ A task may start again for one of these causes, each with the earliest moment at
   unconfirmed  no STARTED answered within 5 s of the worker's new stream           5 s after that stream was asked for
   undelivered  no worker ever saw that attempt
 A report that was answered before that moment must stand."""
+import bisect
 import collections
 import glob
 import json
@@ -20,7 +21,6 @@ SILENT = 30.0
 CONFIRM = 5.0
 LIMIT = {"plain": 120, "retry": 120, "fail": 120, "backoff": 120, "slow": 3, "late": 3}
 EPS = 0.005  # an engine timer may be this early against our clock
-WAY = 10.0  # an assignment may be this long on its way to the worker, its commit waiting for a Postgres that is away
 READ_LAG = 3.0  # what was written to a stream may be read this late on a busy machine
 MAY_REFUSE = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
 FINAL = ("COMPLETED", "FAILED", "CANCELLED")
@@ -64,6 +64,7 @@ class History:
         self.kills = collections.Counter()
         self.frozen = []  # (pid, from, to)
         self.refusals = collections.Counter()
+        self.reports = []  # (sent, answered)
         for path in sorted(glob.glob(os.path.join(directory, "*.history"))):
             self.read(path)
         self.runs = {run: u for u, (run, _) in self.acked.items()}
@@ -73,6 +74,11 @@ class History:
                 if n in self.starts[run]:
                     self.odd.append(f"attempt {n} of {run} was given to {self.starts[run][n].worker.name} and to {p.name}")
                 self.starts[run][n] = a
+        reports = sorted(self.reports)
+        self.report_sent = [s for s, _ in reports]
+        self.report_answered = [a for _, a in reports]  # the first answer to anything sent from then on
+        for i in range(len(reports) - 2, -1, -1):
+            self.report_answered[i] = min(self.report_answered[i], self.report_answered[i + 1])
 
     def read(self, path):
         p = None
@@ -108,6 +114,7 @@ class History:
         if w:
             a = p.attempts[(w[0], int(w[1]))]
             a.end_answered = t
+            self.reports.append((float(w[-1]), t))
 
     # clients
     def on_sent(self, p, t, w):
@@ -177,6 +184,7 @@ class History:
 
     def on_started(self, p, t, w):
         p.attempts[(w[0], int(w[1]))].started = t
+        self.reports.append((float(w[-1]), t))
 
     def on_end(self, p, t, w):
         a = p.attempts[(w[0], int(w[1]))]
@@ -207,10 +215,16 @@ class History:
                 found["silent"] = max(sent + SILENT, born) - EPS
                 break
         for at in p.listens[1:]:  # nothing was assigned to it before its first
-            if at >= max(born, a.got - WAY) - EPS and at + CONFIRM - EPS < a.started:
+            if at >= born - EPS and at + CONFIRM - EPS < a.started and self.pending(at, a.got):
                 found["unconfirmed"] = at + CONFIRM - EPS
                 break
         return found
+
+    def pending(self, listen, got):
+        """Could an assignment made before this stream came up be that long on its way?  Only while nothing was committed: what
+        was reported after it and answered is younger."""
+        i = bisect.bisect_left(self.report_sent, listen + 1)
+        return i == len(self.report_sent) or self.report_answered[i] > got - READ_LAG
 
     def earliest(self, run, n, before=INF):
         """(moment, cause) of the first cause that was there in time."""
@@ -239,7 +253,8 @@ class Judge:
                 if later < a.got and not self.is_frozen(a.worker, later, a.got):
                     yield f"{run} attempt {n} was seen after a later one"
                 before = min(later, a.end_answered)
-                t, cause = h.earliest(run, n, before)
+                # where several fit, the plainest is counted: they are found in this order
+                cause = next((c for c, t in h.causes(run, n).items() if t <= before), None)
                 self.seconds[cause or "UNEXPLAINED"] += 1
                 if not cause:
                     yield (f"{run} {a.u} attempt {n} on {a.worker.name} got {a.got:.3f} started {a.started:.3f} {a.end} sent {a.end_sent:.3f} "

@@ -33,8 +33,8 @@ SOUND = {
         4.1 started B 0 4.0
         4.2 end B 0 FAILED
         4.3 ended B 0 FAILED 4.2
-        5 lost 1 UNAVAILABLE ''
-        5.1 listen 2
+        1.5 lost 1 UNAVAILABLE ''
+        1.6 listen 2
         25.1 sign 25
         46.5 got A 1 a-plain
         46.5 start A 1
