@@ -39,7 +39,8 @@ class Suite:
 
 SUITES = [
     Suite("build", "all", 1200),
-    Suite("layers", ["python3", "tools/check-layers.py"], 60, needs=["tools/check-layers.py"]),
+    Suite("check", "check", 300),
+    Suite("clang", "clang", 600),
     Suite("unit", "unit", 900),
     Suite("asan-unit", "asan-unit", 1200),
     Suite("fuzz-replay", "fuzz-replay", 900),
@@ -48,6 +49,7 @@ SUITES = [
     Suite("cli", ["python3", "tests/e2e/test_cli.py"], 300, needs=["tests/e2e/test_cli.py"]),
     Suite("rest", [VENV, "tests/e2e/test_rest.py"], 300, needs=["tests/e2e/test_rest.py"], prepare="venv"),
     Suite("effects", [VENV, "tests/e2e/test_effects.py"], 300, needs=["tests/e2e/test_effects.py"], prepare="venv"),
+    Suite("demo", ["sh", "-c", "YES=1 make demo | tee /dev/stderr | grep -q 'result  *Hello, Hatchet!'"], 600, needs=["tools/demo.sh"]),
     Suite("h2spec", "h2spec", 300, tools=["go"]),
     Suite("sdk-python", [VENV, "tests/sdk/drive.py", "python"], 600, needs=["tests/lib/hatchet.py"], prepare="venv"),
     Suite("sdk-typescript", [VENV, "tests/sdk/drive.py", "typescript"], 600, needs=["tests/lib/hatchet.py"],

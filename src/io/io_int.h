@@ -1,3 +1,4 @@
+/* Private to src/io: the loop as its files see it. */
 #ifndef IO_IO_INT_H
 #define IO_IO_INT_H
 #include "io/loop.h"
