@@ -2,8 +2,6 @@
  * What the shell sees is checked by the simulator itself; this is about memory that has drifted. */
 #include "eng_int.h"
 
-enum { LOOK_MAX = 32 };		/* as far as the scheduler looks behind a head that does not fit */
-
 struct sums {
 	uint64_t waiting, running, backoff;
 };
@@ -75,7 +73,7 @@ static bool check_idle(const struct queue *q, const struct rank *r, struct err *
 	LIST_FOREACH(it, &r->waiting) {
 		const struct task *t = LIST_ENTRY(it, const struct task, qnode);
 
-		if (looked++ >= LOOK_MAX)
+		if (looked++ >= LOOK_BEHIND_MAX)
 			break;
 		for (size_t i = 0; i < q->workers.n; i++)
 			MUST(!worker_fits(q->workers.p[i], t->step), "task %lld waits and fits worker %d", (long long)t->id,

@@ -6,6 +6,8 @@
 #include "base/map.h"
 #include "engine/engine.h"
 
+enum { LOOK_BEHIND_MAX = 32 };	/* tasks looked at behind a head that does not fit */
+
 enum due_kind { DUE_TASK, DUE_CONFIRM, DUE_WORKER, DUE_TAIL };
 struct due {
 	struct heap_item it;
@@ -30,7 +32,7 @@ struct task {
 	int64_t schedule_ms, exec_ms;
 	int64_t queued_at, assigned_at, started_at, due_at;	/* wall_us */
 	int64_t session;		/* of the stream its START was meant for; 0: before a restart */
-	uint32_t gen;			/* flush generation of the last storing effect */
+	uint32_t gen, insert_gen;	/* flush generation of the last storing effect, of the INSERT */
 	int32_t start_index;		/* its FX_START in that generation, -1: none */
 	int16_t attempt, app_retries, internal_retries;
 	int8_t state, rank;
@@ -45,6 +47,7 @@ struct rank {
 	bool has_tail, loading, tail_grew, scanning, skipped;
 	struct due due;			/* earliest deadline in the tail */
 	int64_t due_at;			/* the same, wall */
+	int64_t loaded_to;		/* rows of the tail up to this id have been loaded */
 	struct queue *queue;
 	VEC(struct ev) cancels;		/* of tail rows, waiting for the load in flight */
 };
@@ -70,6 +73,11 @@ struct worker {
 	bool stream_open, paused, stalled, ended, is_silent;
 };
 
+/* A task that ended in the tail, remembered until no read that still saw it there can come in. */
+struct gone {
+	int64_t id, at;
+};
+
 struct engine {
 	struct eng_conf conf;
 	struct imap tasks, steps, queues, workers;
@@ -83,6 +91,9 @@ struct engine {
 	uint32_t gen;
 	int32_t n_starts;
 	uint64_t n_waiting, n_running, n_backoff, n_tails;
+	struct imap gone;
+	VEC(struct gone) gone_order;
+	size_t gone_first;
 };
 
 /* eng_step.c */
@@ -99,6 +110,7 @@ void task_unwait(struct engine *e, struct task *t);
 void task_assign(struct engine *e, struct task *t, struct worker *w);	/* slot, state, deadline; no effect */
 void task_release_slot(struct engine *e, struct task *t);
 void task_leave_worker(struct engine *e, struct task *t);
+struct fx *task_ending(struct engine *e, struct task *t, enum fx_kind kind, enum attempt_status status, const char *text, void *payload);
 void task_end(struct engine *e, struct task *t, enum attempt_status status, const char *text, void *payload);
 void task_fail(struct engine *e, struct task *t, enum attempt_status status, bool no_retry, const char *text, void *payload);
 void task_lost(struct engine *e, struct task *t, enum note_kind note, const char *text);
@@ -116,6 +128,7 @@ void worker_dirty(struct engine *e, struct worker *w);
 void sched_run(struct engine *e);
 void tail_event(struct engine *e, const struct ev *ev);
 void tail_due(struct engine *e, struct rank *r);
+bool tail_end(struct engine *e, const struct ev *ev, enum attempt_status status, const char *text);	/* false: left it before */
 void tail_added(struct engine *e, struct rank *r, int64_t due_at);
 bool rank_blocked(const struct queue *q, int rank);	/* something of equal or better rank waits */
 

@@ -5,8 +5,9 @@
  * few steps with other needs are looked at behind a head that does not fit. */
 #include "eng_int.h"
 
-/* LOAD_OVER: what a head may load when all heads together are full, so that no queue starves another. */
-enum { LOOK_BEHIND_MAX = 32, LOAD_OVER = 100, RESCAN_US = 50000 };
+/* LOAD_OVER: what a head may load when all heads together are full, so that no queue starves another.
+ * READ_MAX_US: longer than any answer of the database takes. */
+enum { LOAD_OVER = 100, RESCAN_US = 50000, READ_MAX_US = 60000000 };
 
 struct queue *queue_get(struct engine *e, int32_t tenant_no, int32_t action_no)
 {
@@ -198,30 +199,53 @@ static void load_done(struct engine *e, struct queue *q, struct rank *r, const s
 	vec_clear(&r->cancels);
 }
 
-static void expired(struct engine *e, struct queue *q, struct rank *r, const struct ev *ev)
+static void gone_add(struct engine *e, int64_t id)
 {
+	size_t n = e->gone_order.n;
+
+	while (e->gone_first < n && e->gone_order.p[e->gone_first].at < e->now.mono_us - READ_MAX_US)
+		(void)imap_del(&e->gone, e->gone_order.p[e->gone_first++].id);
+	if (e->gone_first > n / 2) {
+		memmove(e->gone_order.p, e->gone_order.p + e->gone_first, (n - e->gone_first) * sizeof(e->gone_order.p[0]));
+		e->gone_order.n -= e->gone_first;
+		e->gone_first = 0;
+	}
+	vec_push(&e->gone_order, ((struct gone){id, e->now.mono_us}));
+	(void)imap_put(&e->gone, id, e);
+}
+
+/* Ends a row that a read has seen in the tail.  Reads take their time: it may have been loaded or ended since. */
+bool tail_end(struct engine *e, const struct ev *ev, enum attempt_status status, const char *text)
+{
+	struct queue *q = queue_get(e, ev->tenant_no, ev->action_no);
 	struct step *s = imap_get(&e->steps, ev->restore.step_no);
-	struct task *t = imap_get(&e->tasks, ev->id);
+	struct task *t;
 	struct fx *fx;
 
-	if (t || !s)
-		return;	/* loaded meanwhile: its own deadline fires */
-	if (r->loading) {
-		r->skipped = true;	/* the load may bring it or not: look again after it */
-		return;
-	}
+	if (!s || ev->id <= q->ranks[ev->rank].loaded_to || imap_get(&e->gone, ev->id))
+		return false;
+	gone_add(e, ev->id);
 	t = task_new(e, ev->id);
 	t->step = s;
 	t->queue = q;
 	t->rank = ev->rank;
 	t->attempt = ev->restore.attempt;
 	t->queued_at = ev->restore.queued_at;
-	fx = eng_store(e, FX_END, t);
-	fx->status = ATTEMPT_SCHEDULE_TIMED_OUT;
+	fx = task_ending(e, t, FX_END, status, text, NULL);
 	fx->in_tail = true;
-	fx->finished_at = e->now.wall_us;
-	fx->text = eng_text(e, "exceeded its schedule timeout of ", ev->restore.schedule_ms);
 	task_free(e, t);
+	return true;
+}
+
+static void expired(struct engine *e, struct rank *r, const struct ev *ev)
+{
+	if (imap_get(&e->tasks, ev->id))
+		return;	/* loaded meanwhile: its own deadline fires */
+	if (r->loading)
+		r->skipped = true;	/* the load may bring it or not: look again after it */
+	else
+		(void)tail_end(e, ev, ATTEMPT_SCHEDULE_TIMED_OUT,
+			       eng_text(e, "exceeded its schedule timeout of ", ev->restore.schedule_ms));
 }
 
 void tail_event(struct engine *e, const struct ev *ev)
@@ -234,7 +258,7 @@ void tail_event(struct engine *e, const struct ev *ev)
 	} else if (ev->kind == EV_LOAD_DONE) {
 		load_done(e, q, r, ev);
 	} else if (ev->kind == EV_EXPIRED) {
-		expired(e, q, r, ev);
+		expired(e, r, ev);
 	} else {
 		int64_t next = ev->due_at ? ev->due_at : INT64_MIN;
 

@@ -1,6 +1,6 @@
 /* The door: events in order, then due deadlines, then assignment.
  *
- * Order inside a flush is fixed by kind (ends, retries, inserts, loads, assigns, starts, requeues, touches), so a second
+ * Order inside a flush is fixed by kind (ends, retries, inserts, loads, requeues, assigns, starts, touches), so a second
  * effect on the same task may have to wait for the next flush: eng_store() seals when it must.  Nothing here reads a clock. */
 #include "eng_int.h"
 
@@ -12,8 +12,8 @@ const struct eng_conf eng_conf_default = {.heads_max = 200000, .head_low = 1000,
 /* Position of an effect inside its flush; 0: not stored. */
 static uint8_t phase_of(enum fx_kind kind)
 {
-	static const uint8_t phases[] = {[FX_END] = 2, [FX_RETRY] = 3, [FX_INSERT] = 4, [FX_LOAD] = 5, [FX_ASSIGN] = 6,
-		[FX_START] = 7, [FX_REQUEUE] = 8, [FX_TOUCH] = 9, [FX_NOTE] = 10};
+	static const uint8_t phases[] = {[FX_END] = 2, [FX_RETRY] = 3, [FX_INSERT] = 4, [FX_LOAD] = 5, [FX_REQUEUE] = 6,
+		[FX_ASSIGN] = 7, [FX_START] = 8, [FX_TOUCH] = 9, [FX_NOTE] = 10};
 
 	return (size_t)kind < ARRAY_LEN(phases) ? phases[kind] : 0;
 }
@@ -57,7 +57,7 @@ struct fx *eng_store(struct engine *e, enum fx_kind kind, struct task *t)
 	bool same = t->gen == e->gen;
 	struct fx *fx;
 
-	if (same && kind == FX_END ? t->phase == phase_of(FX_INSERT) : same && phase < t->phase)
+	if (kind == FX_END ? t->insert_gen == e->gen : same && phase < t->phase)
 		seal(e);
 	fx = eng_fx(e, kind, t);
 	if (kind == FX_END && t->gen == e->gen)
@@ -66,6 +66,8 @@ struct fx *eng_store(struct engine *e, enum fx_kind kind, struct task *t)
 		t->start_index = -1;
 	t->gen = e->gen;
 	t->phase = phase;
+	if (kind == FX_INSERT)
+		t->insert_gen = e->gen;
 	if (kind == FX_START)
 		fx->index = t->start_index = e->n_starts++;
 	return fx;
@@ -129,6 +131,8 @@ void engine_free(struct engine *e)
 	for (size_t i = 0; i < e->slabs.n; i++)
 		free(e->slabs.p[i]);
 	vec_fini(&e->slabs);
+	vec_fini(&e->gone_order);
+	imap_fini(&e->gone);
 	imap_fini(&e->tasks);
 	imap_fini(&e->steps);
 	imap_fini(&e->queues);

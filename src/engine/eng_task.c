@@ -74,8 +74,9 @@ void task_unwait(struct engine *e, struct task *t)
 	list_del(&t->qnode);
 	t->queue->ranks[t->rank].n--;
 	e->n_waiting--;
-	if (t->queue->ranks[t->rank].has_tail)
-		queue_dirty(e, t->queue);	/* the head may be low now */
+	/* the head may be low now, or one that fits may have come near enough to be looked at */
+	if (t->queue->ranks[t->rank].has_tail || t->queue->ranks[t->rank].n >= LOOK_BEHIND_MAX)
+		queue_dirty(e, t->queue);
 }
 
 static void units(struct worker *w, const struct step *s, int sign)
@@ -132,8 +133,8 @@ static void leave_state(struct engine *e, struct task *t)
 	task_leave_worker(e, t);
 }
 
-static struct fx *ending(struct engine *e, struct task *t, enum fx_kind kind, enum attempt_status status, const char *text,
-			 void *payload)
+struct fx *task_ending(struct engine *e, struct task *t, enum fx_kind kind, enum attempt_status status, const char *text,
+		       void *payload)
 {
 	struct fx *fx = eng_store(e, kind, t);
 
@@ -146,7 +147,7 @@ static struct fx *ending(struct engine *e, struct task *t, enum fx_kind kind, en
 
 void task_end(struct engine *e, struct task *t, enum attempt_status status, const char *text, void *payload)
 {
-	(void)ending(e, t, FX_END, status, text, payload);
+	(void)task_ending(e, t, FX_END, status, text, payload);
 	leave_state(e, t);
 	task_free(e, t);
 }
@@ -154,7 +155,7 @@ void task_end(struct engine *e, struct task *t, enum attempt_status status, cons
 /* The attempt is over, the task is not: next attempt with rank 0, now or after @delay_ms. */
 static void task_retry(struct engine *e, struct task *t, enum attempt_status status, int64_t delay_ms, const char *text, void *payload)
 {
-	struct fx *fx = ending(e, t, FX_RETRY, status, text, payload);
+	struct fx *fx = task_ending(e, t, FX_RETRY, status, text, payload);
 	size_t at = (size_t)(fx - e->out->v.p);
 
 	leave_state(e, t);
@@ -340,6 +341,8 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 	t->schedule_ms = r->schedule_ms;
 	t->exec_ms = r->exec_ms;
 	t->due_at = r->due_at;
+	if (loaded)
+		t->queue->ranks[t->rank].loaded_to = MAX(t->queue->ranks[t->rank].loaded_to, t->id);
 	if (loaded || r->state == LIVE_QUEUED) {
 		task_wait(e, t);
 	} else if (r->state == LIVE_BACKOFF) {
@@ -466,28 +469,13 @@ static void tail_cancel(struct engine *e, const struct ev *ev)
 {
 	struct queue *q = queue_get(e, ev->tenant_no, ev->action_no);
 	struct rank *r = &q->ranks[ev->rank];
-	struct step *s = imap_get(&e->steps, ev->restore.step_no);
-	struct task *t;
-	struct fx *fx;
 
-	if (r->loading) {
+	if (r->loading)
 		vec_push(&r->cancels, *ev);
-		return;
-	}
-	if (!s) {
-		eng_answer(e, ev, ERR_NOT_FOUND, "not in memory");
-		return;
-	}
-	t = task_new(e, ev->id);
-	t->step = s;
-	t->queue = q;
-	t->rank = ev->rank;
-	t->attempt = ev->restore.attempt;
-	t->queued_at = ev->restore.queued_at;
-	fx = ending(e, t, FX_END, ATTEMPT_CANCELLED, NULL, NULL);
-	fx->in_tail = true;
-	task_free(e, t);
-	eng_answer(e, ev, ERR_OK, NULL);
+	else if (tail_end(e, ev, ATTEMPT_CANCELLED, NULL))
+		eng_answer(e, ev, ERR_OK, NULL);
+	else
+		eng_answer(e, ev, ERR_NOT_FOUND, "not in memory");	/* read before it left the tail: the shell looks again */
 }
 
 void task_event(struct engine *e, const struct ev *ev)

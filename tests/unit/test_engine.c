@@ -256,6 +256,31 @@ static void load_done(struct world *w, int8_t rank, uint32_t n, uint32_t limit)
 	step(w, &ev);
 }
 
+/* Behind a crowd that fits nowhere only a few are looked at; when one of the crowd goes, the next comes into sight. */
+TEST(one_that_fits_comes_into_sight)
+{
+	struct world w;
+	struct ev ev = {.kind = EV_STEP};
+	int64_t first = 0, id;
+
+	start(&w, 0);
+	up(&w, 1, 1);
+	for (int i = 0; i < 2; i++) {
+		ev.step = (struct ev_step){.step_no = 60 + i, .tenant_no = TENANT, .action_no = ACTION, .schedule_ms = 300000,
+			.exec_ms = 60000, .slots = {{1, 2}}};
+		step(&w, &ev);
+	}
+	for (int i = 0; i < 32; i++) {
+		id = trigger_step(&w, 60 + i % 2, 3);
+		first = first ? first : id;
+	}
+	id = trigger(&w);
+	CHECK_EQ(view(&w, id).state, LIVE_QUEUED);
+	report(&w, EV_CANCEL, first, -1);
+	CHECK_EQ(only(&w, FX_PUSH)->id, id);
+	end(&w);
+}
+
 TEST(a_full_head_sends_newcomers_to_the_tail)
 {
 	struct world w;
@@ -367,6 +392,48 @@ TEST(insert_and_end_never_share_a_flush)
 	CHECK_EQ(count(&w, FX_SEAL), 1);
 	CHECK_EQ(w.out.v.p[w.from].kind, FX_SEAL);	/* before the END */
 	CHECK_EQ(only(&w, FX_END)->status, ATTEMPT_CANCELLED);
+	end(&w);
+}
+
+/* Nor when something else was stored between them. */
+TEST(insert_assign_and_end_never_share_a_flush)
+{
+	struct world w;
+	struct ev ev;
+	int64_t id;
+
+	start(&w, 0);
+	worker(&w, 1, 1);
+	id = engine_next_id(w.e, w.now, TENANT);
+	ev = about(EV_NEW, id);
+	ev.new = (struct ev_new){.id = id, .tenant_no = TENANT, .step_no = STEP, .rank = 3, .schedule_ms = 300000, .exec_ms = 60000};
+	joined(&w, &ev);
+	joined(&w, &(struct ev){.kind = EV_STREAM_UP, .worker_no = 1, .session = 1});
+	CHECK_EQ(only(&w, FX_ASSIGN)->id, id);
+	ev = about(EV_STARTED, id);
+	joined(&w, &ev);
+	ev = about(EV_COMPLETED, id);
+	joined(&w, &ev);
+	CHECK_EQ(count(&w, FX_SEAL), 1);
+	CHECK_EQ(w.out.v.p[w.from].kind, FX_SEAL);
+	CHECK_EQ(only(&w, FX_END)->start_index, -1);	/* that START is in the flush before */
+	end(&w);
+}
+
+/* What is over its backoff is assigned by the same flush. */
+TEST(requeue_and_assign_share_a_flush)
+{
+	struct world w;
+	int64_t id;
+
+	start(&w, 0);
+	up(&w, 1, 1);
+	id = trigger_step(&w, STEP_BACKOFF, 3);
+	report(&w, EV_FAILED, id, 0);
+	pass(&w, 2 * SECOND_US);
+	(void)only(&w, FX_REQUEUE);
+	(void)only(&w, FX_ASSIGN);
+	CHECK_EQ(count(&w, FX_SEAL), 0);
 	end(&w);
 }
 
@@ -644,6 +711,69 @@ TEST(cancel_during_a_load_waits_for_it)
 	CHECK_EQ(only(&w, FX_END)->id, b);
 	CHECK(!only(&w, FX_END)->in_tail);
 	CHECK_EQ(only(&w, FX_ANSWER)->code, ERR_OK);
+	end(&w);
+}
+
+static struct ev seen_in_tail(enum ev_kind kind, int64_t id)
+{
+	struct ev ev = about(kind, id);
+
+	ev.tail = true;
+	ev.action_no = ACTION;
+	ev.rank = 3;
+	ev.restore = (struct ev_restore){.id = id, .tenant_no = TENANT, .step_no = STEP, .rank = 3, .schedule_ms = 1000};
+	if (kind == EV_EXPIRED)
+		ev.ref = NULL;
+	return ev;
+}
+
+/* Two reads may see the same row in the tail; what has ended once does not end again. */
+TEST(two_cancels_of_one_task_in_the_tail)
+{
+	struct world w;
+	struct ev ev;
+	int64_t id;
+
+	start(&w, 1);
+	(void)trigger(&w);
+	id = trigger(&w);
+	ev = seen_in_tail(EV_CANCEL, id);
+	step(&w, &ev);
+	CHECK_EQ(only(&w, FX_END)->status, ATTEMPT_CANCELLED);
+	step(&w, &ev);
+	CHECK_EQ(count(&w, FX_END), 0);
+	CHECK_EQ(only(&w, FX_ANSWER)->code, ERR_NOT_FOUND);	/* the shell looks again and finds it final */
+	ev = seen_in_tail(EV_EXPIRED, id);
+	step(&w, &ev);
+	CHECK_EQ(count(&w, FX_END), 0);
+	end(&w);
+}
+
+/* Seen in the tail, then loaded, run and over before the read's answer comes in. */
+TEST(seen_in_the_tail_too_long_ago)
+{
+	struct world w;
+	struct ev ev;
+	int64_t a, b;
+
+	start(&w, 1);
+	a = trigger(&w);
+	b = trigger(&w);
+	up(&w, 1, 1);
+	(void)only(&w, FX_LOAD);
+	loaded(&w, b, 3);
+	load_done(&w, 3, 1, 1);
+	report(&w, EV_COMPLETED, a, 0);
+	report(&w, EV_COMPLETED, b, 0);
+	CHECK_EQ(only(&w, FX_END)->id, b);
+	load_done(&w, 3, 0, 1);
+	ev = seen_in_tail(EV_CANCEL, b);
+	step(&w, &ev);
+	CHECK_EQ(count(&w, FX_END), 0);
+	CHECK_EQ(only(&w, FX_ANSWER)->code, ERR_NOT_FOUND);
+	ev = seen_in_tail(EV_EXPIRED, b);
+	step(&w, &ev);
+	CHECK_EQ(count(&w, FX_END), 0);
 	end(&w);
 }
 
