@@ -11,8 +11,8 @@
  *
  * Inside a flush rows are applied by kind (data-model 3: ends, retries, inserts, loads, assigns/starts).  FX_SEAL tells the
  * shell that the next effect must not share a flush with an earlier one of the pending flush (e.g. an END of a task whose
- * INSERT is still pending): it closes the pending flush and opens the next.  The shell calls engine_flush_sealed() whenever
- * it closes a pending flush for whatever reason. */
+ * INSERT is still pending): it closes the pending flush and opens the next.  When the shell closes a pending flush for a reason
+ * of its own, it calls engine_flush_sealed(); never for FX_SEAL, by which the engine has counted the effects that follow. */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 #include "base/arena.h"

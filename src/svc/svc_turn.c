@@ -389,6 +389,13 @@ static void refuse_one(struct svc *s, struct pend *p)
 	pend_free(p);
 }
 
+/* One to fill behind those that come back: the engine has counted them as closed, nothing more may go into them. */
+static void pends_open(struct svc *s)
+{
+	if (list_empty(&s->pends))
+		list_push_back(&s->pends, &pend_new()->node);
+}
+
 /* Two halves in place of the refused flush, cut so that a stored effect keeps what it releases. */
 static void pend_halve(struct svc *s, struct pend *p)
 {
@@ -402,8 +409,7 @@ static void pend_halve(struct svc *s, struct pend *p)
 		pend_add(s, storing <= p->n_storing / 2 ? a : b, &p->fx.p[i]);
 	}
 	a->halved = b->halved = true;
-	if (list_empty(&s->pends))
-		list_push_back(&s->pends, &pend_new()->node);	/* nothing more may go into a half */
+	pends_open(s);
 	list_push_front(&s->pends, &b->node);
 	list_push_front(&s->pends, &a->node);
 	pend_free(p);
@@ -436,6 +442,7 @@ static void flush_done(struct op *op, const struct err *err)
 	} else {
 		log_warn("flush refused, tried again", F_C("why", err->msg), F_I64("rows", p->n_storing));
 		s->shed = true;
+		pends_open(s);
 		list_push_front(&s->pends, &p->node);
 		timer_set(s->shed_timer, loop_mono_us() + SHED_RETRY_US);
 		return;
@@ -497,7 +504,6 @@ static void take_effects(struct svc *s)
 				continue;
 			p = pend_new();
 			list_push_back(&s->pends, &p->node);
-			engine_flush_sealed(s->engine);
 		} else if (fx->kind == FX_SCAN) {
 			scan_start(s, fx);
 		} else {
