@@ -170,6 +170,9 @@ void netserver_turns(struct netserver *n, int64_t us)
 
 void netserver_free(struct netserver *n)
 {
+	for (int i = 0; i < 1000 && n->server->n_conns > 0; i++)
+		netserver_turns(n, 1000);
+	netserver_turns(n, 1000);	/* what was closed is freed at the end of the next turn */
 	vec_fini(&n->waits);
 	server_free(n->server);
 	loop_free(n->loop);

@@ -133,8 +133,6 @@ static void client_free(struct client *c)
 {
 	nghttp2_session_del(c->h2);
 	(void)close(c->fd);
-	netserver_turns(c->n, 0);
-	netserver_turns(c->n, 0);
 	netserver_free(c->n);
 	for (size_t i = 0; i < STREAMS; i++)
 		strb_fini(&c->calls[i].body);
