@@ -20,8 +20,8 @@ import workflows_pb2 as wf
 
 STATUS = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED")
 # slow: always over its timeout; late: only at first, and then it reports all the same
-KINDS = (("plain", 78), ("retry", 12), ("fail", 4), ("slow", 1), ("late", 1), ("backoff", 4))
-WORKFLOW = {"plain": "crash-plain", "retry": "crash-plain", "fail": "crash-plain", "slow": "crash-slow", "late": "crash-slow",
+KINDS = (("plain", 72), ("long", 6), ("retry", 12), ("fail", 4), ("slow", 1), ("late", 1), ("backoff", 4))
+WORKFLOW = {"plain": "crash-plain", "long": "crash-plain", "retry": "crash-plain", "fail": "crash-plain", "slow": "crash-slow", "late": "crash-slow",
             "backoff": "crash-backoff"}
 
 
@@ -45,7 +45,7 @@ class Client:
         kind = rnd.choices([k for k, _ in KINDS], [w for _, w in KINDS])[0]
         u = f"{self.name}-{number}-{kind}"
         fails = {"retry": rnd.randint(1, 2), "fail": 99, "backoff": 1}.get(kind, 0)
-        ms = {"slow": 30000, "late": 2000}.get(kind) or rnd.randint(0, 50)
+        ms = {"slow": 30000, "late": 2000, "long": rnd.randint(200, 1500)}.get(kind) or rnd.randint(0, 50)
         body = '{"u":"%s","ms":%d,"fails":%d,"late":%d}' % (u, ms, fails, kind == "late" and rnd.randint(3300, 4900))
         return u, v1.TriggerWorkflowRequest(name=WORKFLOW[kind].encode(), input=body.encode(), priority=rnd.randint(1, 3))
 
@@ -79,10 +79,10 @@ class Client:
                 self.stop.wait(0.05)
 
     def bursts(self):
-        """More at once than the workers' slots and the server's memory for waiting tasks."""
+        """More at once than the workers' slots and the server's memory for waiting tasks; half of the time every slot is in use."""
         rnd = random.Random(f"{self.seed}-{self.name}-burst")
-        while not self.stop.wait(rnd.uniform(5, 25)):
-            self.trigger(rnd, rnd.randint(200, 500))
+        while not self.stop.wait(rnd.uniform(1, 9)):
+            self.trigger(rnd, rnd.randint(50, 300))
 
     def cancels(self):
         rnd = random.Random(f"{self.seed}-{self.name}-cancel")

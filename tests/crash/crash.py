@@ -2,7 +2,7 @@
 """Kill the server, Postgres and workers with -9 at random instants under load; then judge what clients and workers saw.
 
     crash.py [server|postgres|backend|hang|stop|worker|freeze]...      (all by default)
-    SECONDS=120 SEED=n RATE=150 WORKERS=4 CLIENTS=2 GAP=1 (less: faults come faster)
+    SECONDS=120 SEED=n RATE=100 WORKERS=4 CLIENTS=2 GAP=1 (less: faults come faster)
 
 Load: client.py and worker.py, processes of their own that write histories.  Judge: history.py.  At the end the invariants of the
 tables are asked by SQL."""
@@ -30,14 +30,14 @@ import wire  # noqa: E402
 
 SECONDS = float(os.environ.get("SECONDS", 120))
 SEED = os.environ.get("SEED") or str(random.SystemRandom().randrange(10**6))
-RATE = float(os.environ.get("RATE", 150))
+RATE = float(os.environ.get("RATE", 100))
 WORKERS = int(os.environ.get("WORKERS", 4))
 CLIENTS = int(os.environ.get("CLIENTS", 2))
 SLOTS = 10
 DRAIN = 60 + history.SILENT + 2 * history.LIMIT["slow"]
 # mean seconds between two faults of a kind
 GAP = float(os.environ.get("GAP", 1))
-GAPS = {"server": 5, "postgres": 8, "backend": 8, "hang": 30, "stop": 20, "worker": 6, "freeze": 50}
+GAPS = {"server": 3, "postgres": 6, "backend": 8, "hang": 30, "stop": 20, "worker": 6, "freeze": 50}
 
 # Each gives the rows that break it.
 INVARIANTS = {
