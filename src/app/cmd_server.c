@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DRAIN_US = 5000000, STOP_US = 9000000, RETRY_MAX_MS = 5000, TOKEN_DAYS = 90 };
+enum { DRAIN_US = 5000000, STOP_US = 9000000, RETRY_MAX_MS = 1000, TOKEN_DAYS = 90 };
 
 static struct flag start_flags[] = {
 	{"dashboard-port", "PORT", "SERVER_PORT", "8888", "port of REST and dashboard; 0: any free one", NULL, NULL},
