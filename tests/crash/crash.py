@@ -323,7 +323,7 @@ class Loop:
     def ask(self, text):
         """[rows], or nothing while Postgres recovers."""
         try:
-            return [self.pg.sql(text)]
+            return [self.pg.sql(text)] if self.pg.answers() else None
         except subprocess.CalledProcessError:
             return None
 

@@ -121,6 +121,7 @@ class Worker:
     def work(self, a, run, attempt, body):
         try:
             e = self.cancelled[(run, attempt)] = threading.Event()
+            self.stop.wait(body["wait"] / 1000)
             self.report(a, run, attempt, d.STEP_EVENT_TYPE_STARTED, ())
             if body["late"] and attempt == 0:  # deaf to CANCEL
                 self.stop.wait(body["late"] / 1000)

@@ -104,9 +104,9 @@ class PgNode:
         with open(self.log, "ab") as log:
             self.process = spawn([os.path.join(self.bin, "postgres"), "-D", self.data], cwd=self.dir, preexec_fn=self._drop,
                                  stdout=log, stderr=log)
-        until("Postgres answers", self._answers, 60)
+        until("Postgres answers", self.answers, 60)
 
-    def _answers(self):
+    def answers(self):
         if self.process.poll() is not None:
             raise RuntimeError(f"Postgres ended with {self.process.returncode}: {self.tail()}")
         p = subprocess.run([os.path.join(self.bin, "pg_isready"), "-q", "-h", self.dir, "-U", "hatchet", "-d", "postgres"])
