@@ -89,6 +89,9 @@ def documents():
         got = subprocess.run(["build/hatchet", "compat"], stdout=subprocess.PIPE, text=True, check=True).stdout
         if got != text("docs/compatibility.md"):
             complain("docs/compatibility.md", 0, "is not current: build/hatchet compat > docs/compatibility.md")
+    got = subprocess.run([sys.executable, "tools/limits.py"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    if got != text("docs/limits.md"):
+        complain("docs/limits.md", 0, "is not current: tools/limits.py > docs/limits.md")
     for f in ("ARCHITECTURE.md", "README.md", "CONTRIBUTING.md"):
         for n, line in enumerate(text(f).splitlines(), 1):
             for path in re.findall(r"`((?:src|include|tests|tools|docs|bench|proto|web)/[\w./-]*)`", line):

@@ -25,11 +25,10 @@ struct task_view {
 	struct attempt_view *attempts;	/* ascending */
 	uint32_t n_attempts;
 	enum run_status status;		/* by run_status_of */
-	bool is_cut;			/* payloads left out: the rows before took all of READ_PAYLOAD_BYTES */
+	bool is_cut;			/* payloads left out: the rows before took all the room there is */
 };
 enum { READ_PAYLOADS = 1, READ_ALL_ATTEMPTS = 2 };	/* without ALL: only the highest attempt row */
-/* Payloads read at once; what exceeds it by one row is still given, so that every read gets on. */
-enum { READ_PAYLOAD_BYTES = 16 << 20 };
+/* At most CONF_PAYLOAD_READ_BYTES of payloads; what exceeds it by one row is still given, so that every read gets on. */
 /* The tasks among @ids that exist for @tenant_no (0: any, internal use), in any order; one statement; n <= 1000. */
 struct read_tasks {
 	struct task_view *tasks;

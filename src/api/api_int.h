@@ -2,6 +2,8 @@
 #ifndef API_API_INT_H
 #define API_API_INT_H
 #include "api/api.h"
+
+#include "base/config.h"
 #include "json/json.h"
 #include "pb/dispatcher.pb-c.h"
 #include "pb/events.pb-c.h"
@@ -84,7 +86,7 @@ bool trigger_check_texts(const struct trigger_args *t, size_t bytes_max, struct 
 			 struct err *err) MUST_USE;
 
 /* cancel.c: by ids or by filter; *ret_ids are the runs asked for, on the request arena. */
-enum { CANCEL_IDS_MAX = 20000, CANCEL_PAGE = 1000 };
+enum { CANCEL_PAGE = 1000 };
 struct cancel_filter {
 	int64_t since_us, until_us;
 	unsigned status_mask;
@@ -103,7 +105,6 @@ struct step *cancel_ids(struct req *r, const int64_t *ids, size_t n, cancel_repl
 struct step *cancel_filtered(struct req *r, const struct cancel_filter *f, cancel_reply_fn *reply) MUST_USE;
 
 /* api_json.c: replies and shapes shared by the REST handlers. */
-enum { REPLY_JSON_MAX = 48 << 20 };	/* a connection queues 64 MiB */
 struct reply_json {
 	struct strb b;
 	struct jw w;
@@ -158,7 +159,6 @@ const struct attempt_view *task_attempt(const struct task_view *t, int attempt);
 
 /* workflow_check.c, workflow_norm.c: a definition, checked and in its one normal form.  The bound on its size bounds the
  * memory of all that is made of it: less than the arena of a request. */
-enum { DEFINITION_BYTES_MAX = 2 << 20 };
 struct def {
 	V1__CreateWorkflowVersionRequest *norm;
 	struct cat_put put;		/* tenant_no is not set */

@@ -8,7 +8,7 @@
 
 void json_begin(struct reply_json *j)
 {
-	strb_init(&j->b, REPLY_JSON_MAX);
+	strb_init(&j->b, CONF_REPLY_JSON_BYTES_MAX);
 	jw_init(&j->w, &j->b);
 }
 
@@ -17,7 +17,7 @@ struct step *json_end(struct req *r, unsigned status, struct reply_json *j)
 	struct step *s;
 
 	if (j->b.overflow)
-		s = req_fail(r, ERR_EXHAUSTED, "the answer would be larger than %d bytes; ask for fewer rows", REPLY_JSON_MAX);
+		s = req_fail(r, ERR_EXHAUSTED, "the answer would be larger than %d bytes; ask for fewer rows", CONF_REPLY_JSON_BYTES_MAX);
 	else
 		s = req_reply_http(r, status, "application/json", strb_str(&j->b));
 	strb_fini(&j->b);

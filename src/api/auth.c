@@ -11,7 +11,6 @@
 
 #include <stdlib.h>
 
-enum { AUTH_CACHE_MAX = 1024 };
 
 struct known {			/* a token text whose signature and claims are right */
 	struct list lru;
@@ -105,7 +104,7 @@ static struct known *verify(struct req *r, struct str text)
 		log_debug("token refused", F_C("why", why != JWT_OK ? jwt_reason_text(why) : "another server's claims"));
 		return NULL;
 	}
-	while (au->known.n >= AUTH_CACHE_MAX)
+	while (au->known.n >= CONF_AUTH_CACHE_MAX)
 		forget(au, LIST_ENTRY(au->lru.next, struct known, lru));
 	k = xcalloc(1, sizeof(*k));
 	*k = (struct known){.text = xstrndup(text), .n = text.n, .token_id = token_id, .tenant = tenant, .exp = c.exp, .iat = c.iat};

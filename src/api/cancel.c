@@ -33,7 +33,7 @@ static struct step *next_page(struct req *r)
 {
 	struct cancel *c = REQ_STATE(r, struct cancel);
 
-	if (c->done.n + CANCEL_PAGE > CANCEL_IDS_MAX)
+	if (c->done.n + CANCEL_PAGE > CONF_CANCEL_IDS_MAX)
 		return finish(r);
 	read_runs(svc_db(svc_of(r)), req_arena(r), &c->filter, &c->page, req_op(r, page_read));
 	return req_await(r);
@@ -60,7 +60,7 @@ struct step *cancel_filtered(struct req *r, const struct cancel_filter *f, cance
 	unsigned open = 1u << RUN_QUEUED | 1u << RUN_RUNNING;
 
 	c->reply = reply;
-	c->done.ids = ARENA_ARRAY(req_arena(r), int64_t, CANCEL_IDS_MAX);
+	c->done.ids = ARENA_ARRAY(req_arena(r), int64_t, CONF_CANCEL_IDS_MAX);
 	c->filter = (struct run_filter){.tenant_no = tenant_of(r)->tenant_no, .since_us = f->since_us, .until_us = f->until_us,
 		.status_mask = (f->status_mask ? f->status_mask : open) & open, .workflow_nos = f->workflow_nos,
 		.n_workflows = f->n_workflows, .meta_pairs = f->meta_pairs, .n_meta = f->n_meta, .meta_and = true,

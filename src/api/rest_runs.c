@@ -88,7 +88,7 @@ static struct step *list_read(struct req *r)
 	for (uint32_t i = 0; l->f.flags & READ_PAYLOADS && i < l->got.n; i++)
 		if (l->got.tasks[i].is_cut)
 			return req_fail(r, ERR_INVALID, "limit: the payloads of this page are more than %d bytes; ask for fewer runs",
-					READ_PAYLOAD_BYTES);
+					CONF_PAYLOAD_READ_BYTES);
 	json_begin(&j);
 	jw_obj_begin(&j.w);
 	json_pagination(&j.w, l->page.offset, l->page.limit, l->got.n);

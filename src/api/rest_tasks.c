@@ -217,7 +217,7 @@ static struct step *cancel_listed(struct req *r, const struct jv *list)
 	struct err err;
 	size_t n = 0;
 
-	if (!body_list(list, "externalIds", CANCEL_IDS_MAX, &err))
+	if (!body_list(list, "externalIds", CONF_CANCEL_IDS_MAX, &err))
 		return req_fail_err(r, &err);
 	ids = ARENA_ARRAY(req_arena(r), int64_t, jv_len(list) + 1);
 	for (size_t i = 0; i < jv_len(list); i++) {

@@ -27,9 +27,9 @@ struct step *rpc_put_workflow(struct req *r)
 	const V1__CreateWorkflowVersionRequest *m;
 	struct err err;
 
-	if (req_body(r).n > DEFINITION_BYTES_MAX)
+	if (req_body(r).n > CONF_DEFINITION_BYTES_MAX)
 		return req_fail(r, ERR_EXHAUSTED, "the definition has %zu bytes, at most %d are allowed", req_body(r).n,
-				DEFINITION_BYTES_MAX);
+				CONF_DEFINITION_BYTES_MAX);
 	m = api_msg(r, &v1__create_workflow_version_request__descriptor, &err);
 	if (!m || !def_make(req_arena(r), m, &p->def, &err))
 		return req_fail_err(r, &err);
@@ -176,8 +176,8 @@ struct step *rpc_cancel_tasks(struct req *r)
 		return req_fail(r, ERR_INVALID, "filter: must not be set together with external_ids");
 	if (m->filter)
 		return filter_of(r, m->filter, &f, &err) ? cancel_filtered(r, &f, cancelled) : req_fail_err(r, &err);
-	if (m->n_external_ids > CANCEL_IDS_MAX)
-		return req_fail(r, ERR_INVALID, "external_ids: at most %d", CANCEL_IDS_MAX);
+	if (m->n_external_ids > CONF_CANCEL_IDS_MAX)
+		return req_fail(r, ERR_INVALID, "external_ids: at most %d", CONF_CANCEL_IDS_MAX);
 	ids = ARENA_ARRAY(req_arena(r), int64_t, m->n_external_ids + 1);
 	for (size_t i = 0; i < m->n_external_ids; i++) {
 		if (api_id(r, pb_raw(m->external_ids[i]), "external_ids", &ids[n], &err))

@@ -2,7 +2,7 @@
  * Does not know streams: svc opens and feeds them. */
 #include "api_int.h"
 
-enum { ACTIONS_MAX = 10000, LABELS_MAX = 256, NAME_MAX_BYTES = 1024, TEXT_MAX_BYTES = 4096 };
+enum { NAME_MAX_BYTES = 1024, TEXT_MAX_BYTES = 4096 };
 
 struct step *rpc_get_version(struct req *r)
 {
@@ -26,8 +26,8 @@ static bool read_labels(struct arena *a, Hw__WorkerLabelsEntry **in, size_t n, c
 {
 	struct cat_label *l;
 
-	if (n > LABELS_MAX)
-		return err_set(err, ERR_INVALID, "labels: at most %d", LABELS_MAX);
+	if (n > CONF_WORKER_LABELS_MAX)
+		return err_set(err, ERR_INVALID, "labels: at most %d", CONF_WORKER_LABELS_MAX);
 	l = ARENA_ARRAY(a, struct cat_label, n + 1);
 	for (size_t i = 0; i < n; i++) {
 		const Hw__WorkerLabels *v = in[i]->value;
@@ -112,8 +112,8 @@ static bool read_register(struct arena *a, const Hw__WorkerRegisterRequest *m, s
 		return false;
 	if (!n->name.n)
 		return err_set(err, ERR_INVALID, "worker_name: must not be empty");
-	if (m->n_actions > ACTIONS_MAX)
-		return err_set(err, ERR_INVALID, "actions: at most %d", ACTIONS_MAX);
+	if (m->n_actions > CONF_WORKER_ACTIONS_MAX)
+		return err_set(err, ERR_INVALID, "actions: at most %d", CONF_WORKER_ACTIONS_MAX);
 	actions = ARENA_ARRAY(a, struct str, m->n_actions + 1);
 	for (size_t i = 0; i < m->n_actions; i++) {
 		if (!short_text(m->actions[i], "actions", NAME_MAX_BYTES, &actions[i], err))

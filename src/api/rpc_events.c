@@ -5,8 +5,6 @@
 #include "base/text.h"
 #include "pb/trace.pb-c.h"
 
-enum { EVENTS_MAX = 1000, KEY_BYTES_MAX = 4096, LOG_BYTES_MAX = 64 << 10 };
-
 /* --- events ------------------------------------------------------------ */
 
 struct pushing {
@@ -19,8 +17,8 @@ static bool event_check(const Hw__PushEventRequest *m, struct event_row *row, st
 	*row = (struct event_row){0};
 	if (!pb_str(m->key, "key", &row->key, err))
 		return false;
-	if (!row->key.n || row->key.n > KEY_BYTES_MAX)
-		return err_set(err, ERR_INVALID, "key: must have 1 to %d bytes", KEY_BYTES_MAX);
+	if (!row->key.n || row->key.n > CONF_EVENT_KEY_BYTES_MAX)
+		return err_set(err, ERR_INVALID, "key: must have 1 to %d bytes", CONF_EVENT_KEY_BYTES_MAX);
 	row->payload = m->payload.len ? pb_raw(m->payload) : STR("{}");
 	if (!json_check(row->payload, JSON_F_NO_NUL, "payload", err))
 		return false;
@@ -31,8 +29,8 @@ static bool event_check(const Hw__PushEventRequest *m, struct event_row *row, st
 	}
 	if (PB_HAS(m, scope) && !pb_str(m->scope, "scope", &row->scope, err))
 		return false;
-	if (row->scope.n > KEY_BYTES_MAX)
-		return err_set(err, ERR_INVALID, "scope: at most %d bytes", KEY_BYTES_MAX);
+	if (row->scope.n > CONF_EVENT_KEY_BYTES_MAX)
+		return err_set(err, ERR_INVALID, "scope: at most %d bytes", CONF_EVENT_KEY_BYTES_MAX);
 	if (PB_HAS(m, priority) && (m->priority < 1 || m->priority > 3))
 		return err_set(err, ERR_INVALID, "priority: must be 1 to 3");
 	return true;
@@ -100,8 +98,8 @@ struct step *rpc_bulk_push(struct req *r)
 	m = api_msg(r, &hw__bulk_push_event_request__descriptor, &err);
 	if (!m)
 		return req_fail_err(r, &err);
-	if (m->n_events < 1 || m->n_events > EVENTS_MAX)
-		return req_fail(r, ERR_INVALID, "events: must be 1 to %d", EVENTS_MAX);
+	if (m->n_events < 1 || m->n_events > CONF_BULK_EVENTS_MAX)
+		return req_fail(r, ERR_INVALID, "events: must be 1 to %d", CONF_BULK_EVENTS_MAX);
 	p->n = (uint32_t)m->n_events;
 	p->rows = ARENA_ARRAY(req_arena(r), struct event_row, p->n);
 	for (uint32_t i = 0; i < p->n; i++)
@@ -158,8 +156,8 @@ static bool log_read(struct req *r, const Hw__PutLogRequest *m, struct logging *
 		return false;
 	if (!pb_time(m->created_at, &row->at))
 		row->at = api_now(r).wall_us;
-	if (m->message.len > LOG_BYTES_MAX)
-		return err_set(err, ERR_INVALID, "message: has %zu bytes, at most %d are allowed", m->message.len, LOG_BYTES_MAX);
+	if (m->message.len > CONF_LOG_LINE_BYTES_MAX)
+		return err_set(err, ERR_INVALID, "message: has %zu bytes, at most %d are allowed", m->message.len, CONF_LOG_LINE_BYTES_MAX);
 	if (!api_clean_text(req_arena(r), pb_raw(m->message), &row->body))
 		return err_set(err, ERR_INVALID, "message: is not UTF-8");
 	row->level = PB_HAS(m, level) && m->level.len ? pb_raw(m->level) : STR("INFO");

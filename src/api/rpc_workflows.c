@@ -1,8 +1,6 @@
 /* The service WorkflowService: runs are started here, one or many; a bulk call is all or nothing and keeps its order. */
 #include "api_int.h"
 
-enum { BULK_MAX = 10000 };
-
 static struct trigger_args args_of(const V1__TriggerWorkflowRequest *m)
 {
 	struct trigger_args t = {.name = pb_raw(m->name), .input = pb_raw(m->input), .child_index = -1};
@@ -76,8 +74,8 @@ struct step *rpc_bulk_trigger_workflow(struct req *r)
 	m = api_msg(r, &hw__bulk_trigger_workflow_request__descriptor, &err);
 	if (!m)
 		return req_fail_err(r, &err);
-	if (m->n_workflows > BULK_MAX)
-		return req_fail(r, ERR_INVALID, "workflows: %zu given, at most %d in one call", m->n_workflows, BULK_MAX);
+	if (m->n_workflows > CONF_BULK_TRIGGER_MAX)
+		return req_fail(r, ERR_INVALID, "workflows: %zu given, at most %d in one call", m->n_workflows, CONF_BULK_TRIGGER_MAX);
 	b->n = (uint32_t)m->n_workflows;
 	b->items = ARENA_ARRAY(req_arena(r), struct svc_trigger_item, b->n + 1);
 	for (uint32_t i = 0; i < b->n; i++) {

@@ -5,8 +5,6 @@
 
 #include "base/text.h"
 
-enum { ENVELOPE_BYTES = 64 << 10, CHILD_KEY_MAX = 1024 };
-
 /* null and empty metadata are none. */
 static bool metadata_check(struct str in, struct str *ret, struct err *err)
 {
@@ -20,7 +18,7 @@ static bool metadata_check(struct str in, struct str *ret, struct err *err)
 bool trigger_check_texts(const struct trigger_args *t, size_t bytes_max, struct str *ret_input, struct str *ret_metadata,
 			 struct err *err)
 {
-	size_t room = bytes_max - ENVELOPE_BYTES, n = t->input.n + t->metadata.n;
+	size_t room = bytes_max - CONF_ENVELOPE_BYTES, n = t->input.n + t->metadata.n;
 
 	*ret_input = t->input;
 	if (n > room)
@@ -49,8 +47,8 @@ static bool parent_check(struct req *r, const struct trigger_args *t, struct svc
 		return err_set(err, ERR_INVALID, "parent_id: must be a UUID of 36 characters");
 	if (!text_check(t->child_key, "child_key", err))
 		return false;
-	if (t->child_key.n > CHILD_KEY_MAX)
-		return err_set(err, ERR_INVALID, "child_key: at most %d bytes", CHILD_KEY_MAX);
+	if (t->child_key.n > CONF_CHILD_KEY_BYTES_MAX)
+		return err_set(err, ERR_INVALID, "child_key: at most %d bytes", CONF_CHILD_KEY_BYTES_MAX);
 	ret->child_index = MAX(t->child_index, -1);
 	ret->child_key = t->child_key;
 	return true;

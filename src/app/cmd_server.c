@@ -1,6 +1,8 @@
 /* `hatchet server start`, from flags to the last commit. */
 #include "app_int.h"
 
+#include "base/config.h"
+
 #include "api/api.h"
 #include "base/log.h"
 #include "crypto/es256.h"
@@ -264,7 +266,7 @@ static bool listen_all(struct serving *s, int64_t http, int64_t grpc, struct err
 static void build(struct serving *s, uint32_t msg_bytes, uint32_t heads)
 {
 	struct svc_conf svc = {.loop = s->loop, .database_url = s->database_url, .address = s->grpc, .msg_bytes_max = msg_bytes,
-		.input_cache_bytes_max = 64u << 20, .subscriptions_max = 100000, .heads_max = heads, .on_ready = on_ready, .arg = s};
+		.input_cache_bytes_max = CONF_INPUT_CACHE_BYTES_MAX, .subscriptions_max = CONF_RUN_SUBSCRIPTIONS_MAX, .heads_max = heads, .on_ready = on_ready, .arg = s};
 	struct api_conf api = {.public_url = s->url, .grpc_address = s->grpc, .auth_disabled = flag_on(s->c, "disable-auth"),
 		.server_version = HATCHET_VERSION};
 	struct server_conf server = {.loop = s->loop, .rpcs = api_rpcs, .rests = api_rests, .gate = api_gate,

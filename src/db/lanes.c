@@ -5,18 +5,19 @@
  * A unit waits for one attempt to connect, no longer.  Ends of units are told from one deferred call, in the order in which
  * they happened, so no owner is ever called from inside its own call, and a loss is told after the unit it hit. */
 #include "base/log.h"
+
+#include "base/config.h"
 #include "db_int.h"
 
 #include <stdlib.h>
 
-#define READERS_MAX 4
 #define BACKOFF_US_MIN 20000
 #define BACKOFF_US_MAX 1000000
 
 struct lane {
 	struct db *db;
 	int no;
-	struct pgconn conns[READERS_MAX];
+	struct pgconn conns[CONF_READERS_MAX];
 	unsigned n_conns;
 	struct list queue;		/* unit.node */
 	unsigned n_queue;
@@ -357,7 +358,7 @@ struct db *db_new(const struct db_conf *conf)
 	list_init(&db->done);
 	list_init(&db->notes);
 	lane_init(db, DB_WRITER, 1, SQL_SESSION_WRITER, 0);
-	lane_init(db, DB_READ, MIN(MAX(conf->readers, 1), READERS_MAX), SQL_SESSION_READ, 60000000);
+	lane_init(db, DB_READ, MIN(MAX(conf->readers, 1), CONF_READERS_MAX), SQL_SESSION_READ, 60000000);
 	lane_init(db, DB_WRITE, 1, SQL_SESSION_WRITE, 300000000);
 	lane_init(db, DB_MAINT, 1, SQL_SESSION_MAINT, 2000000);
 	pgconn_init(&db->listen, conf->loop, &db->conf, SQL_SESSION_LISTEN);

@@ -4,9 +4,10 @@
  * effect on the same task may have to wait for the next flush: eng_store() seals when it must.  Nothing here reads a clock. */
 #include "eng_int.h"
 
+#include "base/config.h"
 #include "model/id.h"
 
-const struct eng_conf eng_conf_default = {.heads_max = 200000, .head_low = 1000, .load_max = 1000, .internal_retries_max = 10,
+const struct eng_conf eng_conf_default = {.heads_max = CONF_HEADS_MAX, .head_low = 1000, .load_max = 1000, .internal_retries_max = 10,
 	.worker_silent_us = 30000000, .confirm_us = 5000000, .scan_max = 500};
 
 /* Position of an effect inside its flush; 0: not stored. */

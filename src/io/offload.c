@@ -1,11 +1,13 @@
 /* Two threads for what would block the loop: name resolution, password hashes.  They touch nothing but their job. */
 #include "io_int.h"
 
+#include "base/config.h"
+
 #include <ev.h>
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { THREADS = 2, JOBS_MAX = 256 };
+enum { THREADS = 2 };
 
 struct job {
 	struct list node;
@@ -97,7 +99,7 @@ bool offload_put(struct offload *o, void (*work)(void *arg), void *arg, struct o
 	bool ok;
 
 	(void)pthread_mutex_lock(&o->mutex);
-	ok = o->n < JOBS_MAX;
+	ok = o->n < CONF_OFFLOAD_JOBS_MAX;
 	if (ok) {
 		j = xcalloc(1, sizeof(*j));
 		*j = (struct job){.work = work, .arg = arg, .done = done};

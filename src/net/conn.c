@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { OUT_MAX = 64 << 20, SNIFF_MAX = 24, LINGER_US = 2000000 };
+enum { SNIFF_MAX = 24, LINGER_US = 2000000 };
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 static void reap(void *arg)
@@ -107,7 +107,7 @@ void conn_flush(struct conn *c)
 			c->out_off = 0;
 			if (c->out.cap > 65536) {
 				strb_fini(&c->out);
-				strb_init(&c->out, OUT_MAX);
+				strb_init(&c->out, CONF_CONN_OUT_BYTES_MAX);
 			} else {
 				strb_reset(&c->out);
 			}
@@ -203,7 +203,7 @@ void conn_new(struct server *s, int fd)
 	c->server = s;
 	c->fd = fd;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	strb_init(&c->out, OUT_MAX);
+	strb_init(&c->out, CONF_CONN_OUT_BYTES_MAX);
 	strb_init(&c->sniff, 65536 * 2);
 	c->watch = watch_new(s->conf.loop, ready, c);
 	c->timer = timer_new(s->conf.loop, timer_fired, c);

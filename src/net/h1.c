@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { HEADERS_MAX = 100, LINE_SLACK = 8192 };
+enum { LINE_SLACK = 8192 };
 enum h1_state { H1_HEAD, H1_BODY, H1_CHUNK_SIZE, H1_CHUNK_DATA, H1_CHUNK_END, H1_TRAILER, H1_BUSY, H1_CLOSED };
 
 struct h1 {
@@ -359,7 +359,7 @@ static bool parse_head(struct h1 *h)
 	}
 	h->a = arena_new((size_t)h->c->server->conf.limits.http_body_bytes_max * 40 + (4 << 20));
 	h->rs = (struct req_start){0};
-	h->headers = ARENA_ARRAY(h->a, struct header, HEADERS_MAX);
+	h->headers = ARENA_ARRAY(h->a, struct header, CONF_H1_HEADERS_MAX);
 	all = arena_dup(h->a, (struct str){h->in.p, (size_t)(end + 2 - h->in.p)});
 	consume(h, all.n + 2);
 	while (all.n) {
@@ -367,7 +367,7 @@ static bool parse_head(struct h1 *h)
 
 		(void)line_at(all, &line, &bad);
 		if (bad || (first ? !parse_line(h, line, &status)
-				  : (h->rs.n_headers == HEADERS_MAX ? (status = 431, true) : !parse_header(h, line)))) {
+				  : (h->rs.n_headers == CONF_H1_HEADERS_MAX ? (status = 431, true) : !parse_header(h, line)))) {
 			refuse(h, status, "malformed request");
 			return false;
 		}

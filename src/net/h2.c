@@ -12,7 +12,7 @@
 
 enum { FRAME_HEAD = 9, PREFACE = 24 };
 enum { CLOSED_KEPT = 256 };	/* streams of the past that a late frame can be told for; power of two */
-enum { PULL_MAX = 256 << 10, WINDOW = 1 << 20, CONN_WINDOW = 16 << 20, PING_ANSWER_US = 20000000, QUEUE_MSGS_MAX = 100000 };
+enum { PULL_MAX = 256 << 10, WINDOW = 1 << 20, CONN_WINDOW = 16 << 20, PING_ANSWER_US = 20000000 };
 
 struct h2 {
 	struct conn *c;
@@ -293,7 +293,8 @@ static enum stream_sent x_send(struct exchange *x, struct buf *msg)
 {
 	struct h2s *s = container_of(x, struct h2s, x);
 
-	if (s->q_bytes && s->q_bytes + msg->n > s->h->c->server->conf.limits.stream_send_bytes_max) {
+	if ((s->q_bytes && s->q_bytes + msg->n > s->h->c->server->conf.limits.stream_send_bytes_max) ||
+	    s->q.n - s->q_head >= CONF_STREAM_OUT_MESSAGES_MAX) {
 		s->want_drain = true;
 		return STREAM_FULL;
 	}

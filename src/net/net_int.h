@@ -2,6 +2,8 @@
 #ifndef NET_NET_INT_H
 #define NET_NET_INT_H
 #include "base/strb.h"
+
+#include "base/config.h"
 #include "base/vec.h"
 #include "net/server.h"
 

@@ -10,10 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
-const struct server_limits server_limits_default = {.conns_max = 10000, .streams_per_conn_max = 1000,
-	.header_list_bytes_max = 32768, .msg_bytes_max = 4 << 20, .stream_send_bytes_max = 8 << 20, .http_body_bytes_max = 4 << 20,
-	.header_timeout_ms = 10000, .body_timeout_ms = 30000, .idle_timeout_ms = 75000, .ping_after_ms = 30000,
-	.resets_per_s_max = 200};
+const struct server_limits server_limits_default = {.conns_max = CONF_CONNS_MAX,
+	.streams_per_conn_max = CONF_STREAMS_MAX, .header_list_bytes_max = CONF_HEADER_BYTES_MAX,
+	.msg_bytes_max = CONF_MESSAGE_BYTES_MAX, .stream_send_bytes_max = CONF_STREAM_OUT_BYTES_MAX,
+	.http_body_bytes_max = CONF_HTTP_BODY_BYTES_MAX, .header_timeout_ms = CONF_HEADER_TIMEOUT_MS,
+	.body_timeout_ms = CONF_BODY_TIMEOUT_MS, .idle_timeout_ms = CONF_IDLE_TIMEOUT_MS, .ping_after_ms = CONF_PING_AFTER_MS,
+	.resets_per_s_max = CONF_RESETS_PER_S_MAX};
 
 struct listener {
 	struct list node;

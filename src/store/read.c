@@ -5,6 +5,8 @@
  * Writes nothing. */
 #include "store/read.h"
 
+#include "base/config.h"
+
 #include "model/id.h"
 #include "sql.h"
 
@@ -126,7 +128,7 @@ void read_tasks(struct db *db, struct arena *a, int32_t tenant_no, const int64_t
 	struct reading *r = reading_new(a, tenant_no ? SQL_TASKS_BY_IDS : SQL_TASKS_BY_IDS_ANY, tasks_done, ret, op);
 
 	assert(n <= 1000);
-	db_bind_i64(r->q, flags & READ_PAYLOADS ? READ_PAYLOAD_BYTES : 0);
+	db_bind_i64(r->q, flags & READ_PAYLOADS ? CONF_PAYLOAD_READ_BYTES : 0);
 	db_bind_bool(r->q, flags & READ_ALL_ATTEMPTS);
 	db_bind_i32(r->q, tenant_no);
 	bind_ints(r, DB_INT8, ids, n);
@@ -189,7 +191,7 @@ void read_runs(struct db *db, struct arena *a, const struct run_filter *f, struc
 	int sql_id = f->parent_id ? SQL_RUNS_OF_PARENT : mask & (1u << RUN_COMPLETED) ? SQL_RUNS : SQL_RUNS_NOT_COMPLETED;
 	struct reading *r = reading_new(a, sql_id, tasks_done, ret, op);
 
-	db_bind_i64(r->q, f->flags & READ_PAYLOADS ? READ_PAYLOAD_BYTES : 0);
+	db_bind_i64(r->q, f->flags & READ_PAYLOADS ? CONF_PAYLOAD_READ_BYTES : 0);
 	db_bind_bool(r->q, f->flags & READ_ALL_ATTEMPTS);
 	db_bind_i32(r->q, f->tenant_no);
 	bind_id_bounds(r, f->since_us, f->until_us);
@@ -497,6 +499,6 @@ void read_inputs(struct db *db, struct arena *a, const int64_t *ids, const int32
 
 	bind_ints(r, DB_INT8, ids, n);
 	bind_ints(r, DB_INT4, tenant_nos, n);
-	db_bind_i64(r->q, READ_PAYLOAD_BYTES);
+	db_bind_i64(r->q, CONF_PAYLOAD_READ_BYTES);
 	db_submit(db, DB_READ, r->q, &r->op);
 }

@@ -5,6 +5,7 @@
  * data is split until the bad row stands alone.  Bounded: beyond the limits a put fails at once with EXHAUSTED. */
 #include "store/read.h"
 
+#include "base/config.h"
 #include "base/vec.h"
 #include "io/loop.h"
 #include "model/id.h"
@@ -12,10 +13,6 @@
 
 #include <stdlib.h>
 
-#define ROWS_MAX 1000		/* per insert */
-#define BYTES_MAX (4u << 20)
-#define WAITING_MAX 50000	/* rows not yet sent */
-#define WAITING_BYTES_MAX (64u << 20)
 #define TRIES 3
 
 /* One call of put: its rows stay together. */
@@ -155,7 +152,7 @@ static void take_waiting(struct writer *w)
 	uint32_t rows = 0;
 	size_t bytes = 0;
 
-	while (w->at < w->waiting.n && (rows == 0 || (rows < ROWS_MAX && bytes < BYTES_MAX))) {
+	while (w->at < w->waiting.n && (rows == 0 || (rows < CONF_LOG_ROWS_PER_INSERT && bytes < CONF_LOG_INSERT_BYTES))) {
 		struct put *p = w->waiting.p[w->at++];
 
 		rows += p->n;
@@ -242,7 +239,7 @@ static void refuse(void *arg)
 
 static void writer_put(struct writer *w, struct put *p)
 {
-	if (w->n_rows + p->n > WAITING_MAX || w->n_bytes + p->bytes > WAITING_BYTES_MAX) {
+	if (w->n_rows + p->n > CONF_LOG_WAITING_MAX || w->n_bytes + p->bytes > CONF_LOG_WAITING_BYTES_MAX) {
 		loop_defer(db_loop(w->db), &p->defer, refuse, p);
 		return;
 	}

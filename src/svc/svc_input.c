@@ -6,8 +6,6 @@
 
 #include <stdlib.h>
 
-enum { FETCH_MAX = 500 };
-
 static void fetch_next(struct svc *s);
 
 static size_t input_bytes(const struct input *in)
@@ -119,9 +117,9 @@ static void fetch_next(struct svc *s)
 	s->is_fetching = true;
 	s->fetch_engine = s->engine;
 	s->input_arena = arena_new(1u << 30);
-	ids = ARENA_ARRAY(s->input_arena, int64_t, FETCH_MAX);
-	tenants = ARENA_ARRAY(s->input_arena, int32_t, FETCH_MAX);
-	while (n < FETCH_MAX && !list_empty(&s->need_input)) {
+	ids = ARENA_ARRAY(s->input_arena, int64_t, CONF_INPUT_FETCH_MAX);
+	tenants = ARENA_ARRAY(s->input_arena, int32_t, CONF_INPUT_FETCH_MAX);
+	while (n < CONF_INPUT_FETCH_MAX && !list_empty(&s->need_input)) {
 		struct push *p = LIST_ENTRY(s->need_input.next, struct push, node);
 
 		list_del(&p->node);

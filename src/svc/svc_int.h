@@ -2,6 +2,8 @@
 #ifndef SVC_SVC_INT_H
 #define SVC_SVC_INT_H
 #include "base/list.h"
+
+#include "base/config.h"
 #include "base/map.h"
 #include "base/vec.h"
 #include "store/owner.h"

@@ -9,8 +9,6 @@
 
 #include <stdlib.h>
 
-enum { LOOKUP_MAX = 1000 };
-
 struct run_stream {
 	struct list node;		/* svc.run_streams */
 	struct svc *s;
@@ -39,7 +37,7 @@ struct asking {
 	struct arena *a;
 	struct op op;
 	struct read_tasks got;
-	int64_t ids[LOOKUP_MAX];
+	int64_t ids[CONF_RUN_LOOKUP_MAX];
 };
 
 static void sub_free(struct svc *s, struct sub *sub)
@@ -139,7 +137,7 @@ static void asked(struct op *op, const struct err *err)
 static void ask(struct svc *s, struct run_stream *rs)
 {
 	struct asking *k = xmalloc(sizeof(*k));
-	uint32_t n = (uint32_t)MIN(rs->ask.n, LOOKUP_MAX);
+	uint32_t n = (uint32_t)MIN(rs->ask.n, CONF_RUN_LOOKUP_MAX);
 
 	k->s = s;
 	k->rs = rs;

@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-enum { FX_WAITING_MAX = 400000, PEND_FX_MAX = 8000, SHED_RETRY_US = 500000 };
+enum { SHED_RETRY_US = 500000 };
 
 static void flush_next(struct svc *s);
 
@@ -54,7 +54,7 @@ bool svc_accepts(struct svc *s, struct err *err)
 		return false;
 	if (s->shed)
 		return err_set(err, ERR_UNAVAILABLE, "the database refuses writes at the moment; try again later");
-	if (s->fx_waiting > FX_WAITING_MAX)
+	if (s->fx_waiting > CONF_EFFECTS_WAITING_MAX)
 		return err_set(err, ERR_EXHAUSTED, "too much work is waiting to be stored; try again later");
 	return true;
 }
@@ -514,7 +514,7 @@ static void take_effects(struct svc *s)
 	}
 	vec_clear(&s->fxs.v);
 	arena_reset(s->fxs.arena);
-	if (p->fx.n > PEND_FX_MAX) {
+	if (p->fx.n > CONF_FLUSH_EFFECTS_MAX) {
 		list_push_back(&s->pends, &pend_new()->node);
 		engine_flush_sealed(s->engine);
 	}

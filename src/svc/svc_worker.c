@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FULL_MAX_US = 25000000, LISTEN_BEAT_US = 4000000 };
+enum { LISTEN_BEAT_US = 4000000 };
 
 /* --- dictionary to engine ------------------------------------------------------------------------------------------------ */
 
@@ -292,7 +292,7 @@ bool svc_heartbeat(struct svc *s, struct cat_worker *cat, struct err *err)
 		return false;
 	w = svc_worker_get(s, cat);
 	worker_event(s, w, EV_BEAT, false, 0);
-	if (!list_empty(&w->pushes) && now - w->full_since_us > FULL_MAX_US)
+	if (!list_empty(&w->pushes) && now - w->full_since_us > (int64_t)CONF_WORKER_FULL_MS * 1000)
 		pushes_fail(s, w);
 	if (w->had_stream && !w->listener)
 		return err_set(err, ERR_PRECONDITION, "the worker's listen stream is gone; listen again");
