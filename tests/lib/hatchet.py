@@ -71,6 +71,8 @@ class PgNode:
 
     def __init__(self, durable=True, settings=(), bin_dir=None):
         self.bin = bin_dir or pg_bin()
+        # some builds bring the server only
+        self.client_bin = self.bin if os.path.exists(os.path.join(self.bin, "psql")) else pg_bin()
         self.dir = tempfile.mkdtemp(prefix="hatchet-pg-")
         self.user = pwd.getpwnam("postgres") if os.getuid() == 0 else None
         if self.user:
@@ -109,7 +111,7 @@ class PgNode:
     def answers(self):
         if self.process.poll() is not None:
             raise RuntimeError(f"Postgres ended with {self.process.returncode}: {self.tail()}")
-        p = subprocess.run([os.path.join(self.bin, "pg_isready"), "-q", "-h", self.dir, "-U", "hatchet", "-d", "postgres"])
+        p = subprocess.run([os.path.join(self.client_bin, "pg_isready"), "-q", "-h", self.dir, "-U", "hatchet", "-d", "postgres"])
         return p.returncode == 0
 
     def tail(self, n=2000):
@@ -125,7 +127,7 @@ class PgNode:
 
     def sql(self, text, db="postgres"):
         """Rows as lists of strings, through psql."""
-        out = subprocess.run([os.path.join(self.bin, "psql"), "-XAtq", "-F", "\x1f", "-v", "ON_ERROR_STOP=1", self.url(db), "-c", text],
+        out = subprocess.run([os.path.join(self.client_bin, "psql"), "-XAtq", "-F", "\x1f", "-v", "ON_ERROR_STOP=1", self.url(db), "-c", text],
                              check=True, stdout=subprocess.PIPE, text=True).stdout
         return [line.split("\x1f") for line in out.splitlines()]
 

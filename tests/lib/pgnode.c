@@ -62,7 +62,8 @@ static void drop_root(void)
 		_exit(3);
 }
 
-static pid_t spawn(const char *const argv[])
+/* argv[0] by its full path: by that the programs find each other */
+static pid_t spawn(const char **argv)
 {
 	char path[200];
 	pid_t parent = getpid(), pid = fork();
@@ -83,6 +84,7 @@ static pid_t spawn(const char *const argv[])
 	dup2(null, 1);
 	dup2(null, 2);
 	snprintf(path, sizeof(path), "%s/%s", bin, argv[0]);
+	argv[0] = path;
 	execv(path, (char *const *)(uintptr_t)argv);
 	_exit(127);
 }
@@ -90,7 +92,7 @@ static pid_t spawn(const char *const argv[])
 static void start_server(void)
 {
 	char sock[100];
-	const char *const argv[] = {"postgres", "-D", "data", "-c", "listen_addresses=", "-c", sock, "-c", "port=" PORT, "-c", "fsync=off",
+	const char *argv[] = {"postgres", "-D", "data", "-c", "listen_addresses=", "-c", sock, "-c", "port=" PORT, "-c", "fsync=off",
 			"-c", "full_page_writes=off", "-c", "max_connections=60", "-c", "shared_buffers=32MB",
 			"-c", "autovacuum=off", "-c", "wal_level=minimal", "-c", "max_wal_senders=0", NULL};
 
@@ -172,7 +174,7 @@ static void make_template(void)
 
 __attribute__((constructor)) static void boot(void)
 {
-	const char *const argv[] = {"initdb", "-D", "data", "-U", "postgres", "-A", "trust", "--no-sync", "--no-locale", "-E", "UTF8", NULL};
+	const char *argv[] = {"initdb", "-D", "data", "-U", "postgres", "-A", "trust", "--no-sync", "--no-locale", "-E", "UTF8", NULL};
 	const struct passwd *pw = getpwnam("postgres");
 	char cwd[500];
 	int status;
