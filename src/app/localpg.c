@@ -5,6 +5,7 @@
 #include "app_int.h"
 
 #include "base/log.h"
+#include "db/db.h"
 #include "io/loop.h"
 
 #include <dirent.h>
@@ -343,22 +344,20 @@ static bool spawn(struct localpg *p, struct err *err)
 	return p->pid > 0 || err_set(err, ERR_INTERNAL, "cannot start postgres: %s", strerror(errno));
 }
 
-/* Ready when pg_isready says so: it exits with 0. */
+/* Ready when it takes a connection; not every build of Postgres comes with pg_isready. */
 static bool wait_ready(struct localpg *p, struct err *err)
 {
-	char isready[300];
-	const char *argv[] = {isready, "-q", "-h", p->socket_dir, "-U", "hatchet", "-d", "postgres", NULL};
-
-	(void)snprintf(isready, sizeof(isready), "%s/pg_isready", p->bin);
 	for (int i = 0; i < START_S * 50; i++) {
+		struct db_sync *db = db_sync_open(p->url, err);
 		int status;
 
+		db_sync_close(db);
+		if (db)
+			return true;
 		if (waitpid(p->pid, &status, WNOHANG) == p->pid) {
 			p->pid = 0;
 			return err_set(err, ERR_UNAVAILABLE, "postgres did not start; see %s", p->log);
 		}
-		if (run(p, argv) == 0)
-			return true;
 		nap_ms(20);
 	}
 	return err_set(err, ERR_UNAVAILABLE, "postgres is not ready after %d s; see %s", START_S, p->log);
