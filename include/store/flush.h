@@ -69,6 +69,11 @@ struct loaded_row {
 	int32_t tenant_no, action_no, step_no;
 	int16_t rank, attempt, app_retries, internal_retries;
 	int64_t queued_at, due_at, schedule_ms, exec_ms;
+	bool has_payload;		/* the rest is set: texts live until the flush is reset */
+	struct str input, metadata, child_key;
+	int16_t priority;
+	int32_t child_index;
+	int64_t parent_id;
 };
 size_t flush_loads(const struct flush *f);
 size_t flush_loaded(const struct flush *f, size_t load, struct arena *a, struct loaded_row **ret);

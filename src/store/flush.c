@@ -501,7 +501,10 @@ static void loaded_row(const struct db_rows *rows, unsigned i, struct loaded_row
 		.rank = (int16_t)db_get_int(rows, i, 4), .attempt = (int16_t)db_get_int(rows, i, 5),
 		.app_retries = (int16_t)db_get_int(rows, i, 6), .internal_retries = (int16_t)db_get_int(rows, i, 7),
 		.queued_at = db_get_time(rows, i, 8), .due_at = db_get_time(rows, i, 9),
-		.schedule_ms = db_get_int(rows, i, 10), .exec_ms = db_get_int(rows, i, 11)};
+		.schedule_ms = db_get_int(rows, i, 10), .exec_ms = db_get_int(rows, i, 11), .has_payload = db_get_bool(rows, i, 12),
+		.input = db_get_text(rows, i, 13), .metadata = db_get_text(rows, i, 14), .priority = (int16_t)db_get_int(rows, i, 15),
+		.parent_id = db_get_int(rows, i, 16), .child_index = db_is_null(rows, i, 17) ? -1 : (int32_t)db_get_int(rows, i, 17),
+		.child_key = db_get_text(rows, i, 18)};
 }
 
 /* two loads of one queue in one flush: after a lost reply the first is given the rows of both */

@@ -44,6 +44,21 @@ void input_put(struct svc *s, const struct svc_trigger_item *it, bool must)
 	(void)imap_put(&s->inputs, it->id, in);
 }
 
+void input_put_loaded(struct svc *s, const struct loaded_row *r)
+{
+	struct input *in;
+
+	if (!r->has_payload || s->input_bytes > s->conf.input_cache_bytes_max)
+		return;
+	in = input_new(r->id, r->input, r->metadata, r->child_key);
+	in->priority = r->priority;
+	in->child_index = r->child_index;
+	in->parent_id = r->parent_id;
+	input_drop(s, r->id);
+	s->input_bytes += input_bytes(in);
+	(void)imap_put(&s->inputs, r->id, in);
+}
+
 void input_drop(struct svc *s, int64_t id)
 {
 	struct input *in = imap_del(&s->inputs, id);

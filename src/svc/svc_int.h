@@ -153,6 +153,7 @@ void svc_task_answer(struct svc *s, const struct fx *fx);
 
 /* svc_input.c */
 void input_put(struct svc *s, const struct svc_trigger_item *it, bool must);	/* !must: only while there is room */
+void input_put_loaded(struct svc *s, const struct loaded_row *r);	/* likewise */
 void input_drop(struct svc *s, int64_t id);
 void input_clear(struct svc *s);
 

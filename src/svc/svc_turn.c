@@ -287,6 +287,7 @@ static void release_loads(struct svc *s, const struct fx *fx, size_t load)
 	for (size_t i = 0; i < n; i++) {
 		const struct loaded_row *r = &rows[i];
 
+		input_put_loaded(s, r);
 		ev = svc_event(s, EV_LOADED);
 		ev->id = r->id;
 		ev->tenant_no = r->tenant_no;

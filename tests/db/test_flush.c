@@ -112,6 +112,9 @@ TEST(load_moves_the_best)
 	CHECK_EQ(rows[0].schedule_ms, 300000);
 	CHECK_EQ(rows[0].exec_ms, 60000);
 	CHECK_EQ(rows[0].queued_at, f.now_us);
+	CHECK(rows[0].has_payload);
+	CHECK_STR(rows[0].input, "{\"n\":1}");
+	CHECK_EQ(rows[0].child_index, -1);
 	CHECK_EQ(flush_loaded(f.flush, 1, f.a, &rows), 0);
 	CHECK_EQ(count(&f, "live where state = 0"), 4);
 	CHECK_EQ(count(&f, "queue_item"), 6);

@@ -57,6 +57,13 @@ insert into hatchet.queue_item (tenant_no, action_no, rank, id, attempt, app_ret
 select * from unnest($1::int4[], $2::int4[], $3::int2[], $4::int8[], $5::int2[], $6::int2[], $7::int2[],
 	$8::timestamptz[], $9::timestamptz[])
 
+-- Small payloads come along with what is loaded: they are needed soon, and the row of the task has been found anyway.
+-- part: LoadedPayload
+coalesce(octet_length(t.input), 0) <= 1024 and coalesce(pg_column_size(t.metadata), 0) <= 1024 as is_small,
+case when coalesce(octet_length(t.input), 0) <= 1024 then t.input end as input,
+case when coalesce(pg_column_size(t.metadata), 0) <= 1024 then t.metadata end as metadata,
+t.priority, t.parent_id, t.child_index, t.child_key
+
 -- The best of one tail moves into live.  The delete takes the whole key from `pick`: with parameters for the rest of it the
 -- planner would walk the tail once per row.  flags carry the flush, so that a reply that got lost can be asked for again.
 -- name: WindowLoad
@@ -69,9 +76,9 @@ gone as (
 	where q.tenant_no = pick.tenant_no and q.action_no = pick.action_no and q.rank = pick.rank and q.id = pick.id
 	returning q.id, q.attempt, q.app_retries, q.internal_retries, q.queued_at, q.due_at),
 moved as materialized (
-	select g.*, t.step_no, t.schedule_ms, t.exec_ms from gone g cross join lateral (
-		select t.step_no, t.schedule_ms, t.exec_ms from hatchet.task t where t.tenant_no = $1::int4 and t.id = g.id
-		limit 1) t),
+	select g.*, t.* from gone g cross join lateral (
+		select t.step_no, t.schedule_ms, t.exec_ms, {{LoadedPayload}}
+		from hatchet.task t where t.tenant_no = $1::int4 and t.id = g.id limit 1) t),
 put as (
 	insert into hatchet.live (tenant_no, id, shard, state, attempt, app_retries, internal_retries, rank, action_no,
 		step_no, flags, queued_at, due_at)
@@ -79,15 +86,16 @@ put as (
 		$5::int4, queued_at, due_at
 	from moved)
 select id, $1::int4, $2::int4, step_no, $3::int2, attempt, app_retries, internal_retries, queued_at, due_at, schedule_ms,
-	exec_ms
+	exec_ms, is_small, input, metadata, priority, parent_id, child_index, child_key
 from moved order by id
 
 -- Rows that the window loads of one flush moved: same columns as WindowLoad.
 -- name: WindowLoaded
 select l.id, l.tenant_no, l.action_no, l.step_no, l.rank, l.attempt, l.app_retries, l.internal_retries, l.queued_at,
-	l.due_at, t.schedule_ms, t.exec_ms
+	l.due_at, t.*
 from hatchet.live l cross join lateral (
-	select t.schedule_ms, t.exec_ms from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t
+	select t.schedule_ms, t.exec_ms, {{LoadedPayload}}
+	from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t
 where l.tenant_no = any($1::int4[]) and l.flags & -2 = $2::int4 and l.state = 0 order by l.id
 
 -- name: LiveAssign
