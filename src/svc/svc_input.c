@@ -73,7 +73,7 @@ static void fetched(struct op *op, const struct err *err)
 {
 	struct svc *s = op->arg;
 
-	bool is_ours = s->loaded && s->fetch_engine == s->engine;
+	bool is_ours = s->loaded && s->fetch_engine_no == s->engine_no;
 
 	for (uint32_t i = 0; !err && is_ours && i < s->input_rows.n; i++) {
 		const struct input_row *r = &s->input_rows.p[i];
@@ -130,7 +130,7 @@ static void fetch_next(struct svc *s)
 	if (s->is_fetching || list_empty(&s->need_input))
 		return;
 	s->is_fetching = true;
-	s->fetch_engine = s->engine;
+	s->fetch_engine_no = s->engine_no;
 	s->input_arena = arena_new(1u << 30);
 	ids = ARENA_ARRAY(s->input_arena, int64_t, CONF_INPUT_FETCH_MAX);
 	tenants = ARENA_ARRAY(s->input_arena, int32_t, CONF_INPUT_FETCH_MAX);

@@ -77,6 +77,7 @@ struct svc {
 	struct owner *owner;
 	struct catalog *catalog;
 	struct engine *engine;
+	uint64_t engine_no;		/* another after each drop; a pointer may come back */
 	bool loaded, stopping, is_flushing;
 	struct err not_ready;
 	struct op *stop_op;
@@ -106,7 +107,7 @@ struct svc {
 	struct imap cut;		/* ids whose input had no room in this fetch */
 	struct list fetching;		/* of struct push */
 	bool is_fetching;
-	const struct engine *fetch_engine;	/* who asked; another one now: its pushes are void */
+	uint64_t fetch_engine_no;	/* who asked; another one now: its pushes are void */
 
 	/* workers */
 	struct imap workers;		/* worker_no -> struct svc_worker */

@@ -156,7 +156,7 @@ struct lookup {
 	struct arena *a;
 	struct op op;
 	struct call *call;
-	struct engine *engine;
+	uint64_t engine_no;
 	int64_t id;
 	struct read_tasks got;
 };
@@ -189,7 +189,7 @@ static void lookup_done(struct op *op, const struct err *err)
 	struct call *c = l->call;
 	struct err none = {.code = ERR_INVALID};
 
-	if (err || l->engine != s->engine || !s->loaded) {
+	if (err || l->engine_no != s->engine_no || !s->loaded) {
 		err_set(&none, ERR_UNAVAILABLE, "the database is away; try again");
 		call_end(s, c, err ? err : &none);
 	} else if (c->kind == CALL_CANCEL) {
@@ -213,7 +213,7 @@ static void look_up(struct svc *s, struct call *c, int64_t id)
 
 	l->s = s;
 	l->call = c;
-	l->engine = s->engine;
+	l->engine_no = s->engine_no;
 	l->id = id;
 	l->a = arena_new(16u << 20);
 	l->op = (struct op){.fn = lookup_done, .arg = l};

@@ -109,7 +109,7 @@ struct scan {
 	struct read_live rows;
 	int64_t next_due;
 	struct fx fx;
-	struct engine *engine;	/* the one that asked: answers to a dropped engine are nobody's */
+	uint64_t engine_no;	/* the one that asked: answers to a dropped engine are nobody's */
 };
 
 static void scan_done(struct op *op, const struct err *err)
@@ -118,7 +118,7 @@ static void scan_done(struct op *op, const struct err *err)
 	struct svc *s = sc->s;
 	struct ev *ev;
 
-	if (sc->engine == s->engine) {
+	if (sc->engine_no == s->engine_no) {
 		for (uint32_t i = 0; !err && i < sc->rows.n; i++) {
 			const struct live_row *r = &sc->rows.p[i];
 
@@ -151,7 +151,7 @@ static void scan_start(struct svc *s, const struct fx *fx)
 	struct scan *sc = xcalloc(1, sizeof(*sc));
 
 	sc->s = s;
-	sc->engine = s->engine;
+	sc->engine_no = s->engine_no;
 	sc->fx = *fx;
 	sc->a = arena_new(16u << 20);
 	sc->op = (struct op){.fn = scan_done, .arg = sc};
@@ -632,4 +632,5 @@ void svc_drop_engine(struct svc *s, const char *why)
 	turn_memory_free(s);
 	engine_free(s->engine);
 	s->engine = NULL;
+	s->engine_no++;
 }
