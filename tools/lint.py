@@ -65,7 +65,7 @@ def words():
 
 
 def headers_alone():
-    flags = subprocess.run(["make", "-s", "print-flags"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    flags = subprocess.run(["make", "-s", "--no-print-directory", "print-flags"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
     for f in FILES:
         if f.startswith("include/") and f.endswith(".h"):
             p = subprocess.run([os.environ.get("CC", "gcc"), *flags, "-x", "c", "-fsyntax-only", "-include", f[8:], "/dev/null"],

@@ -16,7 +16,8 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LOGS = "build/test-logs"
-os.environ["PATH"] += ":/usr/local/go/bin"  # where Go's own installer puts it
+# what provide.sh made comes first, what Go's own installer made last
+os.environ["PATH"] = os.path.join(TOP, "build", "tools", "bin") + ":" + os.environ["PATH"] + ":/usr/local/go/bin"
 CI = os.environ.get("CI") == "true"
 CLOSING = re.compile(r"^(?:\w+: )?(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$")
 VENV = "build/venv/bin/python"
@@ -116,6 +117,8 @@ def counts(text, code):
 def run(suite):
     path = os.path.join(LOGS, suite.name + ".log")
     began = time.monotonic()
+    for tool in set(suite.tools) & {"go", "node"} if CI else ():
+        subprocess.run(["tools/provide.sh", tool])  # a user is told what is missing, CI gets it
     missing = [t for t in suite.tools if not shutil.which(t)]
     if missing:
         state, text, (passed, failed, skipped) = "no " + " ".join(missing), "", (0, 0, 1)

@@ -183,5 +183,5 @@ def main(namespace, prepare=None):
         server.stop()
         server.close()
         pg.stop()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
+    print(f"{passed} passed, {failed} failed, 0 skipped", flush=True)
     os._exit(failed > 0)  # threads of streams may still wait
