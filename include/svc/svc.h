@@ -22,7 +22,8 @@ struct svc_conf {
 	void (*on_ready)(void *arg);	/* each time this process becomes active and loaded */
 	void *arg;
 };
-struct svc *svc_new(const struct svc_conf *conf) MUST_USE;	/* connects in the background from loop_run on */
+struct svc *svc_new(const struct svc_conf *conf) MUST_USE;
+void svc_start(struct svc *s);		/* connects in the background: when the schema is there; not ready until then */
 bool svc_is_healthy(const struct svc *s, struct err *why);	/* ready, and the database is there right now */
 bool svc_is_ready(const struct svc *s, struct err *why);	/* false: @why says what is missing (UNAVAILABLE) */
 /* No new work; every stream ends UNAVAILABLE; all in flight committed; shards released; then @op. */

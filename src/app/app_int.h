@@ -29,7 +29,12 @@ bool flags_parse(struct command *c, int argc, char **argv, bool *ret_help);
 const char *flag_get(const struct command *c, const char *name);	/* NULL: not set */
 bool flag_on(const struct command *c, const char *name);
 bool flag_int(const struct command *c, const char *name, int64_t min, int64_t max, int64_t *ret);	/* prints what is wrong */
+bool flag_choice(const struct command *c, const char *name, const char *const *words);	/* these too */
+bool flag_url(const struct command *c, const char *name);	/* http(s)://host...; not given is fine */
+bool flag_address(const struct command *c, const char *name);	/* host:port; not given is fine */
+bool flag_is_given(const struct command *c, const char *name);	/* on the command line */
 void flags_help(const struct command *c);
+const char *nearest(const char *word, size_t n, const char *best, const char *other);	/* @other if nearer than @best (may be NULL) */
 
 extern struct command cmd_server_start, cmd_server_stop, cmd_server_status, cmd_token_create, cmd_token_revoke, cmd_migrate,
 	cmd_doctor, cmd_version, cmd_compat;
@@ -39,15 +44,20 @@ struct running {
 	int pid, http_port, grpc_port;
 	int64_t started;		/* of the process, in clock ticks since boot: tells it from a later one with its number */
 	char url[256], grpc[256];
-	char database[256];		/* of a Postgres of its own; else empty: a URL may hold a password */
+	char database[1024];		/* of a Postgres of its own; else empty: a URL may hold a password */
+	char profile[128];
 };
-const char *data_dir_of(const struct command *c);	/* --data-dir or the default; static storage */
+bool data_dir_of(const struct command *c, const char **ret, struct err *err);	/* --data-dir or the default, absolute; static storage */
 bool runfile_lock(const char *dir, struct err *err);	/* for the life of the process */
 bool runfile_write(const char *dir, const struct running *r, struct err *err);
 bool runfile_read(const char *dir, struct running *ret);	/* false: none is running */
 void runfile_remove(const char *dir);
 int64_t process_started(int pid);
 bool mkdirs(const char *path, unsigned mode, struct err *err);
+
+/* envfile.c */
+bool envfile_check(const char *path, struct err *err);	/* can it be written? */
+bool envfile_write(const char *path, struct str token, const char *url, const char *grpc, struct err *err);	/* whole or not at all, 0600 */
 
 /* token.c */
 struct db_sync;
@@ -66,9 +76,10 @@ struct localpg_conf {
 	const char *dir;	/* data directory of the server: <dir>/postgres */
 	bool ephemeral;
 };
-struct localpg *localpg_start(const struct localpg_conf *conf, struct err *err);	/* blocking, until it answers */
+struct localpg *localpg_new(const struct localpg_conf *conf, struct err *err);
+bool localpg_start(struct localpg *p, struct err *err);	/* blocking, until it answers */
 const char *localpg_url(const struct localpg *p);
 void localpg_watch(struct localpg *p, struct loop *l);	/* from now on: started again when it dies */
-void localpg_stop(struct localpg *p);			/* fast shutdown, waits; removes an ephemeral directory */
+void localpg_stop(struct localpg *p);			/* fast shutdown, waits; removes an ephemeral directory; frees */
 void localpg_sweep(const char *parent);	/* remove what killed ephemeral servers left */
 #endif

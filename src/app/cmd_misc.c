@@ -37,9 +37,13 @@ static int stop(struct command *c)
 {
 	struct pollfd p = {.events = POLLIN};
 	struct running r;
+	const char *dir;
+	struct err err;
 
-	if (!runfile_read(data_dir_of(c), &r)) {
-		(void)fprintf(stderr, "hatchet: no server is running on %s\n", data_dir_of(c));
+	if (!data_dir_of(c, &dir, &err))
+		return fail(&err);
+	if (!runfile_read(dir, &r)) {
+		(void)fprintf(stderr, "hatchet: no server is running on %s\n", dir);
 		return EXIT_FAILED;
 	}
 	p.fd = (int)syscall(SYS_pidfd_open, r.pid, 0);	/* before the signal: the number cannot be another's then */
@@ -56,8 +60,13 @@ static int stop(struct command *c)
 static int status(struct command *c)
 {
 	struct running r;
-	bool on = runfile_read(data_dir_of(c), &r);
+	const char *dir;
+	struct err err;
+	bool on;
 
+	if (!data_dir_of(c, &dir, &err))
+		return fail(&err);
+	on = runfile_read(dir, &r);
 	if (flag_on(c, "json")) {
 		struct strb b;
 		struct jw w;
@@ -70,14 +79,15 @@ static int status(struct command *c)
 			jw_kv_i64(&w, "pid", r.pid);
 			jw_kv_c(&w, "url", r.url);
 			jw_kv_c(&w, "grpc", r.grpc);
+			jw_kv_c(&w, "profile", r.profile);
 		}
 		jw_obj_end(&w);
 		(void)printf("%s\n", b.p);
 		strb_fini(&b);
 	} else if (on) {
-		(void)printf("running, process %d\n  dashboard  %s\n  gRPC       %s\n", r.pid, r.url, r.grpc);
+		(void)printf("running, process %d\n  dashboard  %s\n  gRPC       %s\n  profile    %s\n", r.pid, r.url, r.grpc, r.profile);
 	} else {
-		(void)printf("not running (%s)\n", data_dir_of(c));
+		(void)printf("not running (%s)\n", dir);
 	}
 	return on ? EXIT_OK : EXIT_FAILED;
 }
@@ -111,19 +121,40 @@ static struct db_sync *open_named(struct command *c)
 	const char *url = flag_get(c, "database-url");
 	struct running r;
 	struct db_sync *db;
+	const char *dir;
 	struct err err;
 
-	if (!url && runfile_read(data_dir_of(c), &r) && r.database[0])
+	if (!data_dir_of(c, &dir, &err)) {
+		(void)fail(&err);
+		return NULL;
+	}
+	if (!url && runfile_read(dir, &r) && r.database[0])
 		url = r.database;
 	if (!url) {
-		(void)fprintf(stderr, "hatchet: --database-url (or DATABASE_URL) is needed: no server with a Postgres of its own runs on %s\n",
-			      data_dir_of(c));
+		(void)fprintf(stderr, "hatchet: --database-url (or DATABASE_URL) is needed: no server with a Postgres of its own runs on %s\n", dir);
 		return NULL;
 	}
 	db = db_sync_open(url, &err);
 	if (!db)
 		(void)fail(&err);
 	return db;
+}
+
+static struct db_sync *open_migrated(struct command *c)
+{
+	struct db_sync *db = open_named(c);
+	bool migrated = false;
+	struct err err;
+
+	if (!db)
+		return NULL;
+	if (boot_is_migrated(db, &migrated, &err) && !migrated)
+		(void)err_set(&err, ERR_PRECONDITION, "the database holds no schema of this version yet; run \"hatchet migrate\" first");
+	if (migrated)
+		return db;
+	(void)fail(&err);
+	db_sync_close(db);
+	return NULL;
 }
 
 static int token_create(struct command *c)
@@ -136,17 +167,20 @@ static int token_create(struct command *c)
 	struct str jwt;
 	struct err err;
 	char text[UUID_TEXT + 1];
+	const char *dir;
 	struct running r;
 	bool ok, on;
 
-	if (!flag_int(c, "expires-in", 1, 36500, &spec.days))
+	if (!flag_int(c, "expires-in", 1, 36500, &spec.days) || !flag_url(c, "url") || !flag_address(c, "grpc-address"))
 		return EXIT_USAGE;
-	on = runfile_read(data_dir_of(c), &r);
+	if (!data_dir_of(c, &dir, &err))
+		return fail(&err);
+	on = runfile_read(dir, &r);
 	if (!spec.public_url)
 		spec.public_url = on ? r.url : "http://localhost:8888";
 	if (!spec.grpc_address)
 		spec.grpc_address = on ? r.grpc : "localhost:7077";
-	db = open_named(c);
+	db = open_migrated(c);
 	if (!db)
 		return EXIT_FAILED;
 	a = arena_new(1u << 20);
@@ -173,7 +207,7 @@ static int token_revoke(struct command *c)
 		(void)fprintf(stderr, "hatchet: --id: expected a UUID\n");
 		return EXIT_USAGE;
 	}
-	db = open_named(c);
+	db = open_migrated(c);
 	if (!db)
 		return EXIT_FAILED;
 	ok = boot_token_revoke(db, &u, &err);

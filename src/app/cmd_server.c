@@ -9,17 +9,16 @@
 #include "store/boot.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { DRAIN_US = 5000000, STOP_US = 9000000, RETRY_MAX_MS = 1000, TOKEN_DAYS = 90 };
+enum { DRAIN_US = 5000000, STOP_US = 9000000, RETRY_MIN_MS = 100, RETRY_MAX_MS = 1000, TOKEN_DAYS = 90, EPHEMERAL_MB_MIN = 1024 };
 
 static struct flag start_flags[] = {
 	{"dashboard-port", "PORT", "SERVER_PORT", "8888", "port of REST and dashboard; 0: any free one", NULL, NULL},
@@ -54,7 +53,9 @@ struct serving {
 	struct str token;
 	struct running running;
 	struct op drained, stopped;
-	struct timer *stop_timer;
+	struct timer *stop_timer, *prepare_timer;
+	struct arena *arena;
+	int64_t retry_ms;
 	int left;
 	bool stopping, told;
 	int exit_code;
@@ -79,32 +80,13 @@ static void notify_systemd(const char *text)
 	(void)close(fd);
 }
 
-/* Atomically and for the owner only. */
-static bool write_env(const struct serving *s, const char *path, struct err *err)
-{
-	char tmp[1024];
-	int fd;
-	FILE *f;
-
-	(void)snprintf(tmp, sizeof(tmp), "%.1000s.new", path);
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	f = fd < 0 ? NULL : fdopen(fd, "w");
-	if (!f)
-		return err_set(err, ERR_INTERNAL, "cannot write %s: %s", tmp, strerror(errno));
-	(void)fprintf(f, "HATCHET_CLIENT_TOKEN=%.*s\nHATCHET_CLIENT_HOST_PORT=%s\nHATCHET_CLIENT_TLS_STRATEGY=none\n"
-		      "HATCHET_CLIENT_SERVER_URL=%s\nHATCHET_CLIENT_API_URL=%s\n", STR_FMT(s->token), s->grpc, s->url, s->url);
-	if (fclose(f) != 0 || rename(tmp, path) != 0)
-		return err_set(err, ERR_INTERNAL, "cannot write %s: %s", path, strerror(errno));
-	return true;
-}
-
 static void on_ready(void *arg)
 {
 	struct serving *s = arg;
 	const char *env = flag_get(s->c, "env-file");
 	struct err err;
 
-	if (env && !write_env(s, env, &err))
+	if (env && !envfile_write(env, s->token, s->url, s->grpc, &err))
 		log_error("the env file could not be written", F_C("why", err.msg));
 	notify_systemd("READY=1");
 	if (s->told)
@@ -145,6 +127,7 @@ static void stop(void *arg)
 	notify_systemd("STOPPING=1");
 	s->left = 2;
 	s->drained = s->stopped = (struct op){.fn = one_done, .arg = s};
+	timer_clear(s->prepare_timer);
 	s->stop_timer = timer_new(s->loop, stop_late, s);
 	timer_set(s->stop_timer, loop_mono_us() + STOP_US);
 	svc_stop(s->svc, &s->stopped);
@@ -152,13 +135,6 @@ static void stop(void *arg)
 }
 
 /* --- the way up ---------------------------------------------------------------------------------------------------------------- */
-
-static void nap_ms(int ms)
-{
-	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-
-	(void)nanosleep(&t, NULL);
-}
 
 static bool migrate(struct db_sync *db, struct err *err)
 {
@@ -173,7 +149,7 @@ static bool migrate(struct db_sync *db, struct err *err)
 	return ok;
 }
 
-static bool prepare_once(struct serving *s, struct arena *a, struct err *err)
+static bool prepare_once(struct serving *s, struct err *err)
 {
 	struct db_sync *db = db_sync_open(s->database_url, err);
 	struct token_spec spec = {.tenant_slug = "default", .name = "env-file", .public_url = s->url, .grpc_address = s->grpc,
@@ -185,37 +161,40 @@ static bool prepare_once(struct serving *s, struct arena *a, struct err *err)
 		return false;
 	ok = boot_check(db, err) && migrate(db, err);
 	if (ok && flag_get(s->c, "env-file"))
-		ok = token_make(db, a, &spec, &s->token, &id, err);
+		ok = token_make(db, s->arena, &spec, &s->token, &id, err);
 	db_sync_close(db);
 	return ok;
 }
 
-/* A database that is merely away, from the start or in the midst of it, is waited for; anything else is said once. */
-static bool prepare_database(struct serving *s, struct arena *a, struct err *err)
+/* A database that is merely away, from the start or in the midst of it, is waited for; anything else is said once.
+ * Meanwhile the server tells everybody that it is not ready, and can be stopped. */
+static void prepare(void *arg)
 {
-	for (int wait = 100;; wait = MIN(wait * 2, RETRY_MAX_MS)) {
-		if (prepare_once(s, a, err))
-			return true;
-		if (err->code != ERR_UNAVAILABLE)
-			return false;
-		log_warn("the database is away, trying again", F_C("why", err->msg), F_I64("wait_ms", wait));
-		nap_ms(wait);
+	struct serving *s = arg;
+	struct err err;
+
+	if (prepare_once(s, &err)) {
+		svc_start(s->svc);
+	} else if (err.code == ERR_UNAVAILABLE) {
+		log_warn("the database is away, trying again", F_C("why", err.msg), F_I64("wait_ms", s->retry_ms));
+		timer_set(s->prepare_timer, loop_mono_us() + s->retry_ms * 1000);
+		s->retry_ms = MIN(s->retry_ms * 2, RETRY_MAX_MS);
+	} else {
+		(void)fprintf(stderr, "hatchet: %s\n", err.msg);
+		s->exit_code = EXIT_FAILED;
+		loop_stop(s->loop);
 	}
 }
 
 static bool set_logging(const struct command *c)
 {
-	const char *level = flag_get(c, "log-level"), *format = flag_get(c, "log-format");
-	enum log_level l;
+	static const char *const levels[] = {"error", "warn", "info", "debug", NULL}, *const formats[] = {"json", "console", NULL};
+	const char *format = flag_get(c, "log-format");
+	enum log_level l = LOG_INFO;
 
-	if (!log_level_parse(str_c(level), &l)) {
-		(void)fprintf(stderr, "hatchet: log-level: expected error, warn, info or debug, not \"%s\"\n", level);
+	if (!flag_choice(c, "log-level", levels) || (format && !flag_choice(c, "log-format", formats)) ||
+	    !log_level_parse(str_c(flag_get(c, "log-level")), &l))
 		return false;
-	}
-	if (format && strcmp(format, "json") != 0 && strcmp(format, "console") != 0) {
-		(void)fprintf(stderr, "hatchet: log-format: expected json or console, not \"%s\"\n", format);
-		return false;
-	}
 	log_set(l, format ? (strcmp(format, "json") == 0 ? LOG_JSON : LOG_CONSOLE) : isatty(2) ? LOG_CONSOLE : LOG_JSON);
 	return true;
 }
@@ -280,12 +259,15 @@ static void build(struct serving *s, uint32_t msg_bytes, uint32_t heads)
 	s->server = server_new(&server);
 }
 
-static int fail(struct serving *s, const struct err *err)
+/* Memory if there is plenty of it: the write-ahead log alone takes some hundred MB, and containers have 64 MB there. */
+static const char *ephemeral_parent(void)
 {
-	(void)fprintf(stderr, "hatchet: %s\n", err->msg);
-	if (s->pg)
-		localpg_stop(s->pg);
-	return EXIT_FAILED;
+	struct statvfs vfs;
+
+	if (access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &vfs) == 0 &&
+	    (uint64_t)vfs.f_bavail * vfs.f_frsize >= (uint64_t)EPHEMERAL_MB_MIN << 20)
+		return "/dev/shm";
+	return "/tmp";
 }
 
 static bool choose_database(struct serving *s, struct err *err)
@@ -293,14 +275,14 @@ static bool choose_database(struct serving *s, struct err *err)
 	static char dir[64];
 	struct localpg_conf pg = {.dir = s->dir, .ephemeral = flag_on(s->c, "ephemeral")};
 
-	s->database_url = flag_get(s->c, "database-url");
-	if (s->database_url)
+	if (!pg.ephemeral && flag_get(s->c, "database-url")) {
+		s->database_url = flag_get(s->c, "database-url");
 		return true;
+	}
 	if (pg.ephemeral) {
-		const char *parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-
-		localpg_sweep(parent);
-		(void)snprintf(dir, sizeof(dir), "%s/hatchet-ephemeral-XXXXXX", parent);
+		localpg_sweep("/dev/shm");
+		localpg_sweep("/tmp");
+		(void)snprintf(dir, sizeof(dir), "%s/hatchet-ephemeral-XXXXXX", ephemeral_parent());
 		if (!mkdtemp(dir))
 			return err_set(err, ERR_INTERNAL, "cannot make a directory for the throw-away database: %s", strerror(errno));
 		(void)chmod(dir, 0755);
@@ -309,54 +291,97 @@ static bool choose_database(struct serving *s, struct err *err)
 		pg.dir = dir;
 		log_warn("ephemeral: nothing is durable, everything is gone afterwards");
 	}
-	s->pg = localpg_start(&pg, err);
+	s->pg = localpg_new(&pg, err);
 	if (!s->pg)
 		return false;
 	s->database_url = localpg_url(s->pg);
 	return true;
 }
 
+static bool check_flags(struct serving *s, int64_t *http, int64_t *grpc, int64_t *msg, int64_t *heads)
+{
+	struct command *c = s->c;
+
+	if (!set_logging(c) || !flag_int(c, "dashboard-port", 0, 65535, http) || !flag_int(c, "grpc-port", 0, 65535, grpc) ||
+	    !flag_int(c, "max-message-bytes", 131072, 256 << 20, msg) || !flag_int(c, "queue-memory", 16, 10000000, heads) ||
+	    !flag_url(c, "url") || !flag_address(c, "grpc-address"))
+		return false;
+	if (!flag_on(c, "ephemeral") || !flag_get(c, "database-url"))
+		return true;
+	if (flag_is_given(c, "database-url")) {
+		(void)fprintf(stderr, "hatchet: --ephemeral and --database-url exclude each other\n");
+		return false;
+	}
+	log_warn("DATABASE_URL has no effect with --ephemeral");
+	return true;
+}
+
+/* What must be in order before anything is started. */
+static bool take_place(struct serving *s, struct err *err)
+{
+	const struct command *c = s->c;
+	bool has_own = !flag_on(c, "ephemeral") && (!flag_get(c, "database-url") || flag_get(c, "data-dir"));
+
+	return (!flag_get(c, "env-file") || envfile_check(flag_get(c, "env-file"), err)) && data_dir_of(c, &s->dir, err) &&
+	       (!has_own || runfile_lock(s->dir, err)) && choose_database(s, err);
+}
+
+static void serve(struct serving *s)
+{
+	struct err err;
+
+	if (s->pg)
+		localpg_watch(s->pg, s->loop);
+	loop_on_signal(s->loop, SIGTERM, stop, s);
+	loop_on_signal(s->loop, SIGINT, stop, s);
+	if (s->pg)
+		(void)snprintf(s->running.database, sizeof(s->running.database), "%s", s->database_url);
+	(void)snprintf(s->running.profile, sizeof(s->running.profile), "%s", flag_get(s->c, "profile"));
+	if (!mkdirs(s->dir, 0755, &err) || !runfile_write(s->dir, &s->running, &err))
+		log_warn("server status will not find this server", F_C("why", err.msg));
+	s->retry_ms = RETRY_MIN_MS;
+	s->prepare_timer = timer_new(s->loop, prepare, s);
+	timer_set(s->prepare_timer, 0);
+	loop_run(s->loop);
+	timer_free(s->prepare_timer);
+	if (s->stop_timer)
+		timer_free(s->stop_timer);
+	runfile_remove(s->dir);
+}
+
 static int start(struct command *c)
 {
 	struct serving s = {.c = c};
-	struct arena *a = arena_new(1u << 20);
 	int64_t http, grpc, msg, heads;
 	struct err err;
+	bool ok;
 
-	if (!set_logging(c) || !flag_int(c, "dashboard-port", 0, 65535, &http) || !flag_int(c, "grpc-port", 0, 65535, &grpc) ||
-	    !flag_int(c, "max-message-bytes", 131072, 256 << 20, &msg) || !flag_int(c, "queue-memory", 16, 10000000, &heads))
+	if (!check_flags(&s, &http, &grpc, &msg, &heads))
 		return EXIT_USAGE;
 	warn_unknown_env(c);
-	s.dir = data_dir_of(c);
-	if (!flag_on(c, "ephemeral") && !(flag_get(c, "database-url") && !flag_get(c, "data-dir")) && !runfile_lock(s.dir, &err))
-		return fail(&s, &err);
-	if (!choose_database(&s, &err))
-		return fail(&s, &err);
+	s.arena = arena_new(1u << 20);
 	s.loop = loop_new();
-	build(&s, (uint32_t)msg, (uint32_t)heads);
-	if (!listen_all(&s, http, grpc, &err) || !prepare_database(&s, a, &err))
-		return fail(&s, &err);
-	if (s.pg)
-		localpg_watch(s.pg, s.loop);
-	loop_on_signal(s.loop, SIGTERM, stop, &s);
-	loop_on_signal(s.loop, SIGINT, stop, &s);
-	if (s.pg)
-		(void)snprintf(s.running.database, sizeof(s.running.database), "%s", s.database_url);
-	if (mkdirs(s.dir, 0755, &err) && !runfile_write(s.dir, &s.running, &err))
-		log_warn("server status will not find this server", F_C("why", err.msg));
-	loop_run(s.loop);
-	if (s.stop_timer)
-		timer_free(s.stop_timer);
-	runfile_remove(s.dir);
-	server_free(s.server);
-	svc_free(s.svc);
-	api_free(s.api);
+	ok = take_place(&s, &err);
+	if (ok) {
+		build(&s, (uint32_t)msg, (uint32_t)heads);
+		ok = listen_all(&s, http, grpc, &err) && (!s.pg || localpg_start(s.pg, &err));
+		if (ok)
+			serve(&s);
+		server_free(s.server);
+		svc_free(s.svc);
+		api_free(s.api);
+	}
+	if (!ok) {
+		(void)fprintf(stderr, "hatchet: %s\n", err.msg);
+		s.exit_code = EXIT_FAILED;
+	}
 	if (s.pg)
 		localpg_stop(s.pg);
 	loop_free(s.loop);
-	arena_free(a);
-	log_info("stopped");
-	return EXIT_OK;
+	arena_free(s.arena);
+	if (s.exit_code == EXIT_OK)
+		log_info("stopped");
+	return s.exit_code;
 }
 
 struct command cmd_server_start = {"server start", "Run the server until it is told to stop.",

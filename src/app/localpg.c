@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,10 +26,10 @@
 #include <unistd.h>
 
 #define HALF ".new-"	/* postgres.new-PID: a cluster in the making */
-enum { SOCKET_DIR_MAX = 70, START_S = 60, STOP_S = 10, RESTART_US = 500000 };
+enum { ROOT_MAX = 370, SOCKET_DIR_MAX = 70, STOP_S = 10, PREDECESSOR_S = 60, RESTART_US = 500000 };
 
 struct localpg {
-	char bin[256], data[400], socket_dir[128], log[420], root[400], url[256];
+	char bin[256], data[400], socket_dir[128], log[420], root[400], url[400];
 	bool ephemeral, stopping;
 	uid_t uid;
 	gid_t gid;
@@ -52,43 +53,65 @@ static bool has_postgres(const char *dir)
 	return access(path, X_OK) == 0;
 }
 
-/* PG_BIN, else the highest version of Debian's layout, else PATH. */
-static bool find_bin(char out[256])
+/* Major version of the cluster that is there; 0: none yet. */
+static int64_t cluster_version(const char *data)
 {
-	const char *env = getenv("PG_BIN"), *path = getenv("PATH");
+	char path[450], text[16] = "";
+	int64_t v = 0;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "%s/PG_VERSION", data);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fgets(text, sizeof(text), f))
+		text[strcspn(text, "\n")] = '\0';
+	(void)fclose(f);
+	return str_to_i64(str_c(text), &v) ? v : 0;
+}
+
+/* Debian's layout: the version of the cluster, else the highest one. */
+static bool find_debian(int64_t want, char out[256])
+{
 	DIR *d = opendir("/usr/lib/postgresql");
 	struct dirent *e;
 	int64_t best = 0, v;
 
-	if (env && has_postgres(env)) {
-		(void)snprintf(out, 256, "%s", env);
-		if (d)
-			(void)closedir(d);
-		return true;
-	}
 	while (d && (e = readdir(d))) {
 		char dir[300];
 
 		(void)snprintf(dir, sizeof(dir), "/usr/lib/postgresql/%.200s/bin", e->d_name);
-		if (str_to_i64(str_c(e->d_name), &v) && v > best && has_postgres(dir)) {
-			best = v;
-			(void)snprintf(out, 256, "%.255s", dir);
-		}
+		if (!str_to_i64(str_c(e->d_name), &v) || !has_postgres(dir) || best == want || (v < best && v != want))
+			continue;
+		best = v;
+		(void)snprintf(out, 256, "%.255s", dir);
 	}
 	if (d)
 		(void)closedir(d);
-	while (!best && path && *path) {
-		size_t n = strcspn(path, ":");
-		char dir[256];
+	return best > 0;
+}
 
-		(void)snprintf(dir, sizeof(dir), "%.*s", (int)MIN(n, 255), path);
-		if (has_postgres(dir)) {
-			(void)snprintf(out, 256, "%s", dir);
-			best = 1;
-		}
+/* PG_BIN, else what Debian installed, else PATH. */
+static bool find_bin(struct localpg *p, struct err *err)
+{
+	const char *env = getenv("PG_BIN"), *path = getenv("PATH");
+
+	if (env && *env) {
+		(void)snprintf(p->bin, sizeof(p->bin), "%s", env);
+		return has_postgres(env) || err_set(err, ERR_NOT_FOUND, "PG_BIN: there is no program postgres in %s", env);
+	}
+	if (find_debian(cluster_version(p->data), p->bin))
+		return true;
+	while (path && *path) {
+		size_t n = strcspn(path, ":");
+
+		(void)snprintf(p->bin, sizeof(p->bin), "%.*s", (int)MIN(n, 255), path);
+		if (has_postgres(p->bin))
+			return true;
 		path += n + (path[n] == ':');
 	}
-	return best > 0;
+	return err_set(err, ERR_NOT_FOUND, "no Postgres found on this machine: install one (15 or newer), name its programs by PG_BIN, or give "
+		       "--database-url");
 }
 
 /* Postgres refuses root: its own user, else the one every system has. */
@@ -258,27 +281,33 @@ static bool init(struct localpg *p, struct err *err)
 /* The cluster must be of the major version of the program found. */
 static bool check_version(const struct localpg *p, struct err *err)
 {
-	char path[450], have[16] = "", program[300], line[128] = "";
-	FILE *f;
+	char program[300], line[128] = "";
+	const char *argv[] = {program, "--version", NULL}, *v;
+	int64_t have = cluster_version(p->data);
+	int out[2], status;
+	pid_t pid;
+	ssize_t n;
 
-	(void)snprintf(path, sizeof(path), "%s/PG_VERSION", p->data);
-	f = fopen(path, "re");
-	if (f) {
-		if (!fgets(have, sizeof(have), f))
-			have[0] = '\0';
-		(void)fclose(f);
+	(void)snprintf(program, sizeof(program), "%s/postgres", p->bin);
+	if (pipe2(out, O_CLOEXEC) != 0)
+		return err_set(err, ERR_INTERNAL, "cannot make a pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid == 0) {
+		(void)dup2(out[1], 1);
+		(void)execv(argv[0], (char *const *)(uintptr_t)argv);
+		_exit(127);
 	}
-	have[strcspn(have, "\n")] = '\0';
-	(void)snprintf(program, sizeof(program), "%s/postgres --version", p->bin);
-	f = popen(program, "re");
-	if (f) {
-		if (!fgets(line, sizeof(line), f))
-			line[0] = '\0';
-		(void)pclose(f);
-	}
-	if (!have[0] || !strstr(line, ")") || strncmp(strstr(line, ")") + 2, have, strlen(have)) == 0)
+	(void)close(out[1]);
+	n = read(out[0], line, sizeof(line) - 1);
+	(void)close(out[0]);
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	/* "postgres (PostgreSQL) 15.3 (Debian 15.3-1)" */
+	v = n > 0 ? strstr(line, ") ") : NULL;
+	if (!have || !v || strtol(v + 2, NULL, 10) == have)
 		return true;
-	return err_set(err, ERR_PRECONDITION, "%s holds a database of PostgreSQL %s, but %s is another major version", p->data, have, p->bin);
+	return err_set(err, ERR_PRECONDITION, "%s holds a database of PostgreSQL %d, but %s has version %ld; name the programs of version %d by "
+		       "PG_BIN, or upgrade the database with pg_upgrade", p->data, (int)have, p->bin, strtol(v + 2, NULL, 10), (int)have);
 }
 
 static int64_t memory_mb(void)
@@ -286,12 +315,24 @@ static int64_t memory_mb(void)
 	return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) >> 20;
 }
 
+/* Inside quotes: both a configuration file and a conninfo take \ before a quote or another one. */
+static void quote(const char *s, char q, char *out)
+{
+	for (; *s; s++) {
+		if (*s == q || *s == '\\')
+			*out++ = '\\';
+		*out++ = *s;
+	}
+	*out = '\0';
+}
+
 static bool write_settings(struct localpg *p, struct err *err)
 {
 	struct statvfs vfs;
 	int64_t buffers = MAX(64, MIN(memory_mb() / 8, 4096)), wal = 256;
-	char path[450], text[2048];
+	char path[450], text[2048], dir[2 * sizeof(p->socket_dir)];
 
+	quote(p->socket_dir, '\'', dir);
 	if (statvfs(p->data, &vfs) == 0)
 		wal = MAX(256, MIN((int64_t)(vfs.f_bavail * vfs.f_frsize >> 20) / 20, 8192));
 	(void)snprintf(path, sizeof(path), "%s/postgresql.auto.conf", p->data);
@@ -300,35 +341,73 @@ static bool write_settings(struct localpg *p, struct err *err)
 		       "unix_socket_permissions = 0777\nmax_connections = 30\nshared_buffers = %lldMB\nwal_level = minimal\n"
 		       "max_wal_senders = 0\nmax_wal_size = %lldMB\nmin_wal_size = %lldMB\ncheckpoint_timeout = 15min\n"
 		       "autovacuum_naptime = 10s\nlogging_collector = off\nlog_timezone = 'UTC'\ntimezone = 'UTC'\njit = off\n%s",
-		       p->socket_dir, (long long)(p->ephemeral ? 32 : buffers), (long long)wal, (long long)wal / 2,
+		       dir, (long long)(p->ephemeral ? 32 : buffers), (long long)wal, (long long)wal / 2,
 		       p->ephemeral ? "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n" : "");
 	return write_text(path, text, err) && own(p, path, err);
 }
 
-/* A postmaster of an earlier life that is still going down, or a stale pid file: wait a little. */
-static void wait_for_predecessor(const struct localpg *p)
+static bool is_at_work(const struct localpg *p, int64_t pid)
 {
-	char path[450], line[32];
+	char path[64], at[500];
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%lld/cwd", (long long)pid);
+	n = readlink(path, at, sizeof(at));
+	return n > 0 && strlen(p->data) == (size_t)n && memcmp(at, p->data, (size_t)n) == 0;
+}
+
+/* Some process in the data directory, where all of Postgres's are; 0: none. */
+static int64_t find_at_work(const struct localpg *p)
+{
+	DIR *d = opendir("/proc");
+	struct dirent *e;
+	int64_t pid, found = 0;
+
+	while (d && !found && (e = readdir(d)))
+		if (str_to_i64(str_c(e->d_name), &pid) && is_at_work(p, pid))
+			found = pid;
+	if (d)
+		(void)closedir(d);
+	return found;
+}
+
+static int64_t postmaster_pid(const struct localpg *p)
+{
+	char path[450], line[32] = "";
+	int64_t pid = 0;
+	FILE *f;
 
 	(void)snprintf(path, sizeof(path), "%s/postmaster.pid", p->data);
-	for (int i = 0; i < STOP_S * 20; i++) {
-		FILE *f = fopen(path, "re");
-		int64_t pid = 0;
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fgets(line, sizeof(line), f))
+		line[strcspn(line, "\n")] = '\0';
+	(void)fclose(f);
+	return str_to_i64(str_c(line), &pid) && pid > 1 ? pid : 0;
+}
 
-		if (!f)
-			return;
-		if (fgets(line, sizeof(line), f)) {
-			line[strcspn(line, "\n")] = '\0';
-			if (!str_to_i64(str_c(line), &pid))
-				pid = 0;
-		}
-		(void)fclose(f);
-		if (pid <= 1 || kill((pid_t)pid, 0) != 0)
-			return;	/* stale: postgres itself removes it */
-		if (i == 0)
-			(void)kill((pid_t)pid, SIGINT);
+/* Processes of an earlier life go down by themselves when they lose their parent: wait for them.  After that a pid file
+ * that is still there is stale, also when its number by now belongs to somebody else, which would keep Postgres from starting. */
+static bool wait_for_predecessor(const struct localpg *p, struct err *err)
+{
+	int64_t pid = postmaster_pid(p);
+	char path[450];
+
+	if (pid && is_at_work(p, pid))
+		(void)kill((pid_t)pid, SIGINT);
+	for (int i = 0; (pid = find_at_work(p)) != 0; i++) {
+		if (i == PREDECESSOR_S * 20)
+			return err_set(err, ERR_PRECONDITION, "an earlier Postgres is still at work in %s (process %d)", p->data, (int)pid);
+		if (i == 20)
+			log_warn("waiting for an earlier Postgres to end", F_I64("pid", pid));
 		nap_ms(50);
 	}
+	(void)snprintf(path, sizeof(path), "%s/postmaster.pid", p->data);
+	(void)unlink(path);
+	(void)snprintf(path, sizeof(path), "%s/.s.PGSQL.5432.lock", p->socket_dir);
+	(void)unlink(path);
+	return true;
 }
 
 static bool spawn(struct localpg *p, struct err *err)
@@ -344,10 +423,11 @@ static bool spawn(struct localpg *p, struct err *err)
 	return p->pid > 0 || err_set(err, ERR_INTERNAL, "cannot start postgres: %s", strerror(errno));
 }
 
-/* Ready when it takes a connection; not every build of Postgres comes with pg_isready. */
+/* Ready when it takes a connection; not every build of Postgres comes with pg_isready.  After a crash under load that takes
+ * as long as it takes. */
 static bool wait_ready(struct localpg *p, struct err *err)
 {
-	for (int i = 0; i < START_S * 50; i++) {
+	for (int i = 0;; i++) {
 		struct db_sync *db = db_sync_open(p->url, err);
 		int status;
 
@@ -358,57 +438,68 @@ static bool wait_ready(struct localpg *p, struct err *err)
 			p->pid = 0;
 			return err_set(err, ERR_UNAVAILABLE, "postgres did not start; see %s", p->log);
 		}
+		if (err->code != ERR_UNAVAILABLE)
+			return false;
+		if (i % 500 == 250)
+			log_warn("postgres is not ready yet", F_C("why", err->msg));
 		nap_ms(20);
 	}
-	return err_set(err, ERR_UNAVAILABLE, "postgres is not ready after %d s; see %s", START_S, p->log);
+}
+
+/* The path of a unix socket has 107 bytes: for a long directory it goes to /tmp, always to the same place, so that none is
+ * left behind; unless somebody else took that. */
+static bool far_socket_dir(struct localpg *p, struct err *err)
+{
+	static const uint8_t key[16];
+	uint64_t hash = siphash(p->root, strlen(p->root), key);
+	struct stat st;
+
+	(void)snprintf(p->socket_dir, sizeof(p->socket_dir), "/tmp/hatchet-pg-%016llx", (unsigned long long)hash);
+	if (mkdir(p->socket_dir, 0700) != 0 && (lstat(p->socket_dir, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != p->uid)) {
+		(void)snprintf(p->socket_dir, sizeof(p->socket_dir), "/tmp/hatchet-pg-XXXXXX");
+		if (!mkdtemp(p->socket_dir))
+			return err_set(err, ERR_INTERNAL, "cannot make a directory for the socket in /tmp: %s", strerror(errno));
+	}
+	return make_dir(p, p->socket_dir, err);
 }
 
 static bool prepare(struct localpg *p, const struct localpg_conf *conf, struct err *err)
 {
-	(void)snprintf(p->root, sizeof(p->root), "%.390s", conf->dir);
-	(void)snprintf(p->data, sizeof(p->data), "%.380s/postgres", conf->dir);
-	(void)snprintf(p->log, sizeof(p->log), "%.380s/postgres.log", conf->dir);
+	char real[PATH_MAX], dir[2 * sizeof(p->socket_dir)];
+
 	if (!mkdirs(conf->dir, 0755, err))
 		return false;
+	if (!realpath(conf->dir, real) || strlen(real) > ROOT_MAX)
+		return err_set(err, ERR_INVALID, "cannot use %s as a data directory: its path must have at most %d bytes", conf->dir, ROOT_MAX);
+	(void)snprintf(p->root, sizeof(p->root), "%.399s", real);
+	(void)snprintf(p->data, sizeof(p->data), "%.370s/postgres", p->root);
+	(void)snprintf(p->log, sizeof(p->log), "%.370s/postgres.log", p->root);
 	(void)close(open(p->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
 	if (!own(p, p->log, err))
 		return false;
-	if (strlen(conf->dir) <= SOCKET_DIR_MAX) {
-		(void)snprintf(p->socket_dir, sizeof(p->socket_dir), "%.100s/socket", conf->dir);
-		if (!make_dir(p, p->socket_dir, err))
-			return false;
-	} else {	/* the path of a unix socket has 107 bytes */
-		(void)snprintf(p->socket_dir, sizeof(p->socket_dir), "/tmp/hatchet-pg-XXXXXX");
-		if (!mkdtemp(p->socket_dir))
-			return err_set(err, ERR_INTERNAL, "cannot make a directory for the socket in /tmp: %s", strerror(errno));
-		if (!own(p, p->socket_dir, err))
-			return false;
-	}
-	(void)snprintf(p->url, sizeof(p->url), "host=%s user=hatchet dbname=postgres", p->socket_dir);
+	(void)snprintf(p->socket_dir, sizeof(p->socket_dir), "%.100s/socket", p->root);
+	if (strlen(p->root) <= SOCKET_DIR_MAX ? !make_dir(p, p->socket_dir, err) : !far_socket_dir(p, err))
+		return false;
+	quote(p->socket_dir, '\'', dir);
+	(void)snprintf(p->url, sizeof(p->url), "host='%s' user=hatchet dbname=postgres", dir);
 	return true;
 }
 
-struct localpg *localpg_start(const struct localpg_conf *conf, struct err *err)
+struct localpg *localpg_new(const struct localpg_conf *conf, struct err *err)
 {
 	struct localpg *p = xcalloc(1, sizeof(*p));
 
 	p->ephemeral = conf->ephemeral;
-	if (!find_bin(p->bin)) {
-		(void)err_set(err, ERR_NOT_FOUND, "no Postgres found on this machine: install one (15 or newer), name its programs by PG_BIN, "
-			      "or give --database-url");
-		free(p);
-		return NULL;
-	}
-	if (!pick_user(p, err) || !prepare(p, conf, err) || !init(p, err) || !check_version(p, err) || !write_settings(p, err)) {
-		free(p);
-		return NULL;
-	}
-	wait_for_predecessor(p);
-	if (!spawn(p, err) || !wait_ready(p, err)) {
-		localpg_stop(p);
-		return NULL;
-	}
-	return p;
+	if (pick_user(p, err) && prepare(p, conf, err) && find_bin(p, err))
+		return p;
+	localpg_stop(p);
+	return NULL;
+}
+
+bool localpg_start(struct localpg *p, struct err *err)
+{
+	return init(p, err) && check_version(p, err) && write_settings(p, err) && wait_for_predecessor(p, err) && spawn(p, err) &&
+	       wait_ready(p, err);
 }
 
 const char *localpg_url(const struct localpg *p)
@@ -495,7 +586,8 @@ void localpg_stop(struct localpg *p)
 		if (p->pid > 0)
 			(void)kill(p->pid, SIGQUIT);
 	}
-	remove_tree(p->socket_dir);
+	if (p->socket_dir[0])
+		remove_tree(p->socket_dir);
 	if (p->ephemeral)
 		remove_tree(p->root);
 	free(p);

@@ -39,6 +39,21 @@ static int matches(const struct command *c, int argc, char **argv)
 	return *p ? 0 : n;
 }
 
+static int unknown(int argc, char **argv)
+{
+	bool two = argc > 2 && argv[2][0] != '-';
+	const char *meant = NULL;
+	char words[128];
+
+	(void)snprintf(words, sizeof(words), "%s%s%s", argv[1], two ? " " : "", two ? argv[2] : "");
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (commands[i]->summary[0])
+			meant = nearest(words, strlen(words), meant, commands[i]->name);
+	(void)fprintf(stderr, "hatchet: unknown command \"%s\"%s%s%s; see \"hatchet --help\"\n", words, meant ? ", did you mean \"" : "",
+		      meant ? meant : "", meant ? "\"?" : "");
+	return EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -67,7 +82,5 @@ int main(int argc, char **argv)
 		}
 		return commands[i]->run(commands[i]);
 	}
-	(void)fprintf(stderr, "hatchet: unknown command \"%s%s%s\"; see \"hatchet --help\"\n", argv[1], argc > 2 ? " " : "",
-		      argc > 2 ? argv[2] : "");
-	return EXIT_USAGE;
+	return unknown(argc, argv);
 }

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { DATA_DIR_MAX = 350 };
+
 bool mkdirs(const char *path, unsigned mode, struct err *err)
 {
 	char tmp[1024];
@@ -31,20 +33,27 @@ bool mkdirs(const char *path, unsigned mode, struct err *err)
 	return true;
 }
 
-const char *data_dir_of(const struct command *c)
+bool data_dir_of(const struct command *c, const char **ret, struct err *err)
 {
-	static char dir[512];
+	static char dir[1024];
 	const char *given = flag_get(c, "data-dir"), *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+	char here[512];
 
-	if (given)
+	if (given && given[0] == '/')
 		(void)snprintf(dir, sizeof(dir), "%s", given);
+	else if (given)		/* the database's programs run elsewhere */
+		(void)snprintf(dir, sizeof(dir), "%s/%s", getcwd(here, sizeof(here)) ? here : "", given);
 	else if (geteuid() == 0)
 		(void)snprintf(dir, sizeof(dir), "/var/lib/hatchet");
 	else if (xdg && *xdg)
 		(void)snprintf(dir, sizeof(dir), "%s/hatchet", xdg);
 	else
 		(void)snprintf(dir, sizeof(dir), "%s/.local/share/hatchet", home && *home ? home : "/tmp");
-	return dir;
+	for (size_t n = strlen(dir); n > 1 && dir[n - 1] == '/'; n--)
+		dir[n - 1] = '\0';
+	*ret = dir;
+	return strlen(dir) <= DATA_DIR_MAX ||
+	       err_set(err, ERR_INVALID, "the path of the data directory has more than %d bytes", DATA_DIR_MAX);
 }
 
 static void path_of(const char *dir, const char *name, char out[600])
@@ -94,19 +103,23 @@ int64_t process_started(int pid)
 	return ticks;
 }
 
+/* The first server of a directory is the one that the other commands mean, until it ends. */
 bool runfile_write(const char *dir, const struct running *r, struct err *err)
 {
 	char path[600], tmp[610];
+	struct running other;
 	FILE *f;
 
+	if (runfile_read(dir, &other) && other.pid != r->pid)
+		return err_set(err, ERR_EXISTS, "process %d is the one of %s; give this one a --data-dir of its own", other.pid, dir);
 	path_of(dir, "server.run", path);
 	(void)snprintf(tmp, sizeof(tmp), "%s.new", path);
 	f = fopen(tmp, "we");
 	if (!f)
 		return err_set(err, ERR_INTERNAL, "cannot write %s: %s", tmp, strerror(errno));
 	(void)fchmod(fileno(f), 0600);
-	(void)fprintf(f, "pid=%d\nstarted=%lld\nhttp_port=%d\ngrpc_port=%d\nurl=%s\ngrpc=%s\ndatabase=%s\n", r->pid,
-		      (long long)process_started(r->pid), r->http_port, r->grpc_port, r->url, r->grpc, r->database);
+	(void)fprintf(f, "pid=%d\nstarted=%lld\nhttp_port=%d\ngrpc_port=%d\nurl=%s\ngrpc=%s\ndatabase=%s\nprofile=%s\n", r->pid,
+		      (long long)process_started(r->pid), r->http_port, r->grpc_port, r->url, r->grpc, r->database, r->profile);
 	if (fclose(f) != 0 || rename(tmp, path) != 0)
 		return err_set(err, ERR_INTERNAL, "cannot write %s: %s", path, strerror(errno));
 	return true;
@@ -114,7 +127,7 @@ bool runfile_write(const char *dir, const struct running *r, struct err *err)
 
 bool runfile_read(const char *dir, struct running *ret)
 {
-	char path[600], line[512];
+	char path[600], line[1100];
 	FILE *f;
 
 	*ret = (struct running){0};
@@ -131,11 +144,13 @@ bool runfile_read(const char *dir, struct running *ret)
 		*v++ = '\0';
 		v[strcspn(v, "\n")] = '\0';
 		if (strcmp(line, "url") == 0)
-			(void)snprintf(ret->url, sizeof(ret->url), "%s", v);
+			(void)snprintf(ret->url, sizeof(ret->url), "%.255s", v);
 		else if (strcmp(line, "grpc") == 0)
-			(void)snprintf(ret->grpc, sizeof(ret->grpc), "%s", v);
+			(void)snprintf(ret->grpc, sizeof(ret->grpc), "%.255s", v);
 		else if (strcmp(line, "database") == 0)
-			(void)snprintf(ret->database, sizeof(ret->database), "%.255s", v);
+			(void)snprintf(ret->database, sizeof(ret->database), "%.1000s", v);
+		else if (strcmp(line, "profile") == 0)
+			(void)snprintf(ret->profile, sizeof(ret->profile), "%.120s", v);
 		else if (strcmp(line, "started") == 0)
 			ret->started = str_to_i64(str_c(v), &n) ? n : 0;
 		else if (str_to_i64(str_c(v), &n))
@@ -148,7 +163,10 @@ bool runfile_read(const char *dir, struct running *ret)
 void runfile_remove(const char *dir)
 {
 	char path[600];
+	struct running r;
 
+	if (!runfile_read(dir, &r) || r.pid != getpid())
+		return;
 	path_of(dir, "server.run", path);
 	(void)unlink(path);
 }

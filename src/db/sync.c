@@ -1,5 +1,5 @@
 /* The blocking connection of start-up, command line and tests: text results, errors in one clear sentence.
- * Never used while the loop runs. */
+ * Never used once the loop has work to do. */
 #include "db_int.h"
 
 #include <poll.h>
@@ -9,7 +9,7 @@ struct db_sync {
 	PGconn *pg;
 	char *url;
 };
-#define OPEN_MS_MAX 10000
+#define OPEN_MS_MAX 5000
 
 static void no_notice(void *arg, const char *msg)
 {

@@ -82,8 +82,12 @@ struct svc *svc_new(const struct svc_conf *conf)
 	svc_turn_init(s);
 	svc_worker_init(s);
 	s->maint = maint_new(conf->loop, s->db);
-	db_start(s->db);
 	return s;
+}
+
+void svc_start(struct svc *s)
+{
+	db_start(s->db);
 }
 
 bool svc_is_ready(const struct svc *s, struct err *err)

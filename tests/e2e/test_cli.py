@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The commands, the server's own Postgres, the standby: everything a person at a shell meets.  test_cli.py [NAME...]"""
+import contextlib
 import glob
 import json
 import os
@@ -104,16 +105,29 @@ def case_wrong_usage():
             (["server", "start", "--log-level", "loud"], "log-level: expected error, warn, info or debug"),
             (["server", "start", "extra"], 'unexpected "extra"'), (["server", "start", "--ephemeral=1"], "takes no value"),
             (["token", "create", "--expires-in", "0"], "--expires-in: expected a number"),
-            (["token", "revoke", "--id", "no-uuid"], "--id: expected a UUID")):
+            (["token", "revoke", "--id", "no-uuid"], "--id: expected a UUID"), (["sever", "start"], 'did you mean "server start"?'),
+            (["server", "start", "--ephmeral"], "did you mean --ephemeral?"), (["doctor", "--databse-url=x"], "did you mean --database-url?"),
+            (["server", "start", "--database-url="], "--database-url needs a value"),
+            (["server", "start", "--ephemeral", "--database-url", "postgres://x"], "exclude each other"),
+            (["server", "start", "--url", "localhost:8888"], "--url: expected an address"),
+            (["server", "start", "--url", "http://x/$(id)"], "--url: expected an address"),
+            (["server", "start", "--grpc-address", "localhost"], "--grpc-address: expected host:port")):
         p = run(*words)
-        equal((p.returncode, p.stdout), (2, ""), words)
+        equal((p.returncode, p.stdout, p.stderr.count("\n")), (2, "", 1), words)
         has(p.stderr, part)
+    one_sentence(run("server", "start", "--env-file", "/nowhere/env"), "/nowhere/env")
+    one_sentence(run("server", "start", "--data-dir", "/proc/nothing"), "/proc/nothing")
+    one_sentence(run("server", "start", "--data-dir", "/tmp/" + "x" * 400), "350 bytes")
+    one_sentence(run("server", "start", env=clean_env(PG_BIN="/nowhere")), "PG_BIN", "/nowhere")
+    one_sentence(run("server", "start", "--ephemeral", "--host", "nonsense"), "nonsense")
 
 
 def case_environment():
-    p = run("server", "start", env=clean_env(SERVER_GRPC_PORT="many"))
-    equal(p.returncode, 2)
-    has(p.stderr, "SERVER_GRPC_PORT: expected a number")
+    for name, value in (("SERVER_GRPC_PORT", "many"), ("SERVER_PORT", "-1"), ("SERVER_GRPC_MAX_MSG_SIZE", "1"), ("SERVER_LOGGER_LEVEL", "loud"),
+                        ("SERVER_LOGGER_FORMAT", "xml"), ("SERVER_URL", "here"), ("SERVER_GRPC_BROADCAST_ADDRESS", "here:0")):
+        p = run("server", "start", env=clean_env(**{name: value}))
+        equal(p.returncode, 2, name)
+        has(p.stderr, f"{name}: expected ", f'not "{value}"')
     s = Server(PG, db_named("environment"), env={"SERVER_FROBNICATE": "1", "SERVER_LOGGER_LEVEL": "warn"})
     try:
         s.start()
@@ -164,19 +178,28 @@ def case_tokens():
     d = tmp()
     one_sentence(run("token", "create", "--data-dir", d), "--database-url")
     shutil.rmtree(d)
+    one_sentence(run("token", "create", "--database-url", new_db("bare")), "hatchet migrate")
+    one_sentence(run("migrate", "--database-url", "postgres://hatchet@127.0.0.1:1/x"), "127.0.0.1")
 
 
 def case_env_file():
     new_db("envfile")
-    s = Server(PG, "envfile", flags=["--profile", "work"])
+    s = Server(PG, "envfile", flags=["--url", "https://hatchet.example.com/x"])
+    s.flags += ["--env-file", s.env_file]
     try:
+        with open(s.env_file, "w") as f:  # replaced as a whole: not even those who have it open read the token
+            f.write("OLD=1\n")
+        os.chmod(s.env_file, 0o644)
+        before = open(s.env_file)
         s.spawn()
-        until("the env file", lambda: os.path.exists(s.env_file))
+        until("the env file", lambda: "HATCHET_CLIENT_TOKEN" in s.client_env())
+        equal(before.read(), "OLD=1\n")
+        before.close()
         equal(s.get_status("/ready"), 200, "ready when the file is there")
         equal(stat.S_IMODE(os.stat(s.env_file).st_mode), 0o600, "mode")
-        p = subprocess.run(["sh", "-ec", f". {s.env_file}; echo $HATCHET_CLIENT_TLS_STRATEGY $HATCHET_CLIENT_HOST_PORT"], stdout=subprocess.PIPE,
+        p = subprocess.run(["sh", "-ec", f". {s.env_file}; echo $HATCHET_CLIENT_TLS_STRATEGY $HATCHET_CLIENT_HOST_PORT $HATCHET_CLIENT_SERVER_URL"], stdout=subprocess.PIPE,
                            text=True)
-        equal(p.stdout.split(), ["none", f"localhost:{s.grpc_port}"])
+        equal(p.stdout.split(), ["none", f"localhost:{s.grpc_port}", "https://hatchet.example.com/x"])
         equal(glob.glob(s.env_file + "*"), [s.env_file], "nothing else is left")
     finally:
         s.stop()
@@ -213,6 +236,50 @@ def case_ports():
         p.wait()
         taken.close()
         shutil.rmtree(d)
+
+
+def case_one_port():
+    new_db("oneport")
+    s = Server(PG, "oneport", flags=["--profile", "work"])
+    s.grpc_port = s.http_port
+    try:
+        s.start()
+        equal(s.rest("GET", "/t/workflows")[0], 200)
+        got = json.loads(run("server", "status", "--json", "--data-dir", s.data_dir).stdout)
+        equal((got["url"].split(":")[-1], got["grpc"].split(":")[-1], got["profile"]), (str(s.http_port), str(s.http_port), "work"))
+        has(run("server", "status", "--data-dir", s.data_dir).stdout, "running", "work", got["grpc"])
+    finally:
+        s.stop()
+        s.close()
+
+
+def case_run_file_of_another():
+    """A number that another process has by now; a second server that shares the directory."""
+    d = tmp()
+    innocent = subprocess.Popen(["sleep", "600"])
+    with open(os.path.join(d, "server.run"), "w") as f:
+        f.write(f"pid={innocent.pid}\nstarted=1\nhttp_port=1\ngrpc_port=1\nurl=http://x\ngrpc=x\ndatabase=\n")
+    try:
+        equal(run("server", "status", "--data-dir", d).returncode, 1)
+        one_sentence(run("server", "stop", "--data-dir", d), "no server is running")
+        equal(innocent.poll(), None, "a process that is no server")
+    finally:
+        innocent.kill()
+        innocent.wait()
+        shutil.rmtree(d)
+    new_db("shared")
+    a = Server(PG, "shared")
+    b = Own(flags=["--ephemeral", "--data-dir", a.data_dir])
+    try:
+        a.start()
+        b.start(60)
+        has(b.tail(9000), str(a.process.pid), "--data-dir of its own")
+        equal(b.stop_server(), 0)
+        equal(json.loads(run("server", "status", "--json", "--data-dir", a.data_dir).stdout)["pid"], a.process.pid)
+    finally:
+        for s in (a, b):
+            s.stop()
+            s.close()
 
 
 def case_stale_run_file():
@@ -262,7 +329,26 @@ def case_database_errors():
 
 
 def case_transaction_pooling():
-    """PgBouncer with pool_mode = transaction."""
+    with pooler("transaction") as url:
+        start_fails(url, "pool")
+
+
+def case_session_pooling():
+    """Every connection keeps its session: fine."""
+    with pooler("session") as url:
+        s = Server(PG, flags=["--database-url", url])
+        try:
+            s.start()
+            equal(s.rest("GET", "/t/workflows")[0], 200)
+            equal(s.stop_server(), 0)
+        finally:
+            s.stop()
+            s.close()
+
+
+@contextlib.contextmanager
+def pooler(mode):
+    """PgBouncer before the shared Postgres."""
     if not shutil.which("pgbouncer"):
         raise RuntimeError("pgbouncer is not installed")
     d = tempfile.mkdtemp(prefix="hatchet-cli-")
@@ -270,7 +356,7 @@ def case_transaction_pooling():
     port = hatchet.free_port()
     with open(os.path.join(d, "ini"), "w") as f:
         f.write(f"[databases]\n* = host={PG.dir}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\nunix_socket_dir =\n"
-                "pool_mode = transaction\ndefault_pool_size = 3\nignore_startup_parameters = extra_float_digits,options,search_path\n"
+                f"pool_mode = {mode}\ndefault_pool_size = 20\nignore_startup_parameters = extra_float_digits,options,search_path\n"
                 f"[databases]\npostgres = host={PG.dir} user=hatchet\n")
     os.chmod(os.path.join(d, "ini"), 0o644)
 
@@ -287,7 +373,7 @@ def case_transaction_pooling():
             with socket.socket() as c:
                 return c.connect_ex(("127.0.0.1", port)) == 0
         until("pgbouncer answers", answers)
-        start_fails(f"postgresql://hatchet@127.0.0.1:{port}/postgres", "pool")
+        yield f"postgresql://hatchet@127.0.0.1:{port}/postgres"
     finally:
         p.kill()
         p.wait()
@@ -301,7 +387,16 @@ def case_database_away():
     try:
         s.spawn()
         until("the wait told", lambda: os.path.exists(s.log) and "trying again" in s.tail())
-        equal(s.alive(), True)
+        equal(os.path.exists(s.env_file), False, "no env file yet")
+        equal((s.get_status("/live"), s.get_status("/ready")), (200, 503), "while it waits")
+        got = s.rest("GET", "/api/v1/tenants/x/workflows", token="x")
+        equal((got[0], "the database is away" in json.dumps(got[1])), (503, True), got)
+        began = time.monotonic()
+        equal(run("server", "stop", "--data-dir", s.data_dir).returncode, 0, "stopped while it waits")
+        equal(s.process.wait(1), 0)
+        if time.monotonic() - began > 2:
+            raise AssertionError(f"stopping took {time.monotonic() - began:.1f} s")
+        s.spawn()
         node.start()
         s.wait_ready()
         node.kill9()
@@ -363,6 +458,69 @@ def case_own_postgres():
         s.close()
 
 
+def case_odd_directories():
+    """Relative to where we are; with what must be quoted; too long for a socket; a file in the way."""
+    sockets = "/tmp/hatchet-pg-" + 16 * "[0-9a-f]"
+    before = glob.glob(sockets)
+    for name in ("relative", "it's \\ a \"place\" of $HOME", "long" * 20):
+        s = Own()
+        d = os.path.join(s.dir, name)
+        s.flags += ["--data-dir", name if name == "relative" else d]
+        here = os.getcwd()
+        os.chdir(s.dir)
+        try:
+            s.start(60)
+            equal(os.path.exists(os.path.join(d, "postgres", "PG_VERSION")), True, d)
+            equal(run("token", "create", "--data-dir", d).returncode, 0, d)
+            s.kill9()
+            s.start(60)
+            equal(s.rest("GET", "/t/workflows")[0], 200, d)
+            equal(s.stop_server(), 0)
+            equal(glob.glob(sockets), before, "no socket is left")
+        finally:
+            os.chdir(here)
+            s.stop()
+            s.close()
+    with tempfile.NamedTemporaryFile() as f:
+        one_sentence(run("server", "start", "--data-dir", f.name, "--dashboard-port", "0", "--grpc-port", "0"), f.name)
+
+
+def case_number_of_another():
+    """The pid file of a killed Postgres names, after a boot, some other process: that stays, and the server starts."""
+    s = Own()
+    innocent = None
+    try:
+        s.start(60)
+        pm = s.backend_pid()
+        path = os.path.join(s.data_dir, "postgres", "postmaster.pid")
+        with open(path) as f:
+            text = f.read()
+        uid = os.stat(path).st_uid
+        s.kill9()
+        until("no orphan", lambda: not os.path.exists(f"/proc/{pm}"))
+        innocent = subprocess.Popen(["sleep", "600"], preexec_fn=lambda: os.setuid(uid))
+        for p in (path, os.path.join(s.data_dir, "socket", ".s.PGSQL.5432.lock")):
+            with open(p, "w") as f:
+                f.write(text.replace(str(pm), str(innocent.pid), 1))
+            os.chmod(p, 0o600)
+            os.chown(p, uid, -1)
+        s.start(60)
+        equal(innocent.poll(), None, "a process that is no Postgres")
+        equal(s.rest("GET", "/t/workflows")[0], 200)
+        # a backend alone is killed: Postgres throws all of them out, and goes on
+        children = subprocess.run(["pgrep", "-f", "-P", str(s.backend_pid()), "postgres: hatchet"], stdout=subprocess.PIPE, text=True).stdout.split()
+        os.kill(int(children[0]), signal.SIGKILL)
+        until("seen", lambda: "the database" in s.tail() or s.get_status("/ready") == 503)
+        until("ready again", lambda: s.get_status("/ready") == 200 and s.rest("GET", "/t/workflows")[0] == 200)
+        equal(s.stop_server(), 0)
+    finally:
+        if innocent:
+            innocent.kill()
+            innocent.wait()
+        s.stop()
+        s.close()
+
+
 def case_unreachable_directory():
     if os.getuid() != 0:
         return
@@ -392,6 +550,7 @@ def ephemeral_dirs():
 def case_ephemeral():
     before = ephemeral_dirs()
     s = Own(flags=["--ephemeral"])
+    s.extra_env["DATABASE_URL"] = PG.url("nowhere")  # the flag wins
     try:
         s.start(60)
         has(s.tail(), "nothing is durable")
