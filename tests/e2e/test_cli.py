@@ -530,6 +530,19 @@ def case_unreachable_directory():
     shutil.rmtree(d)
 
 
+def case_other_major_version():
+    d = tmp()
+    os.chmod(d, 0o755)
+    programs, data = os.path.join(d, "pro grams;'x"), os.path.join(d, "data")
+    os.symlink(hatchet.pg_bin(), programs)
+    os.makedirs(os.path.join(data, "postgres"))
+    with open(os.path.join(data, "postgres", "PG_VERSION"), "w") as f:
+        f.write("9\n")
+    p = run("server", "start", "--data-dir", data, "--dashboard-port", "0", "--grpc-port", "0", env=clean_env(PG_BIN=programs))
+    one_sentence(p, "holds a database of PostgreSQL 9, but " + programs + " has version ")
+    shutil.rmtree(d)
+
+
 def case_half_made_cluster():
     s = Own()
     try:
