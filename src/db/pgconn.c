@@ -6,6 +6,7 @@
  * Does not retry and does not decide what a loss means: that is the owner's (lanes.c). */
 #include "db_int.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define CONNECT_US_MAX 10000000
@@ -73,9 +74,8 @@ static void lost_as(struct pgconn *c, const char *msg, const char *sqlstate)
 	char copy[300], state[6] = "";
 
 	/* @msg may belong to what is closed now */
-	strncpy(copy, msg ? msg : "", sizeof(copy) - 1);
-	copy[sizeof(copy) - 1] = '\0';
-	strncpy(state, sqlstate ? sqlstate : "", sizeof(state) - 1);
+	(void)snprintf(copy, sizeof(copy), "%s", msg ? msg : "");
+	(void)snprintf(state, sizeof(state), "%s", sqlstate ? sqlstate : "");
 	c->unit = NULL;
 	close_socket(c);
 	c->on_down(c, u, was_up, copy, state);
@@ -169,9 +169,8 @@ static bool take_error(struct pgconn *c, PGresult *res, struct db_query *q)
 		PQclear(res);
 		return true;
 	}
-	strncpy(copy, state ? state : "", sizeof(copy) - 1);
-	strncpy(msg, PQresultErrorMessage(res), sizeof(msg) - 1);
-	msg[sizeof(msg) - 1] = '\0';
+	(void)snprintf(copy, sizeof(copy), "%s", state ? state : "");
+	(void)snprintf(msg, sizeof(msg), "%s", PQresultErrorMessage(res));
 	PQclear(res);
 	lost_as(c, msg, copy);
 	return false;
@@ -261,7 +260,7 @@ static void ready_io(struct pgconn *c, int events)
 	if (events & WATCH_READ) {
 		alive = PQconsumeInput(c->pg) != 0;
 		if (!alive)
-			strncpy(msg, PQerrorMessage(c->pg), sizeof(msg) - 1);
+			(void)snprintf(msg, sizeof(msg), "%s", PQerrorMessage(c->pg));
 		/* what had arrived before a loss still counts */
 		read_results(c);
 		if (c->state != PGCONN_READY)

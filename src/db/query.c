@@ -5,6 +5,7 @@
 #include "db_int.h"
 
 #include <endian.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static struct db_query *query_new(struct arena *a, int sql_id, const char *text, int n_params)
@@ -127,7 +128,7 @@ void unit_fail(struct unit *u, enum err_code code, const char *sqlstate, const c
 	if (u->has_err)
 		return;
 	u->has_err = true;
-	strncpy(u->sqlstate, sqlstate ? sqlstate : "", sizeof(u->sqlstate) - 1);
+	(void)snprintf(u->sqlstate, sizeof(u->sqlstate), "%s", sqlstate ? sqlstate : "");
 	err_set(&u->err, code, "%s", msg);
 }
 
