@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Make sql.h and sql.c (enum sql_id, sql_stmts[]) from statement files.
 
-	gensql.py OUTDIR FILES...
+    gensql.py OUTDIR FILES...
 
 Lines of a file:
-	-- name: TaskInsert	starts a statement
-	-- part: TaskRows	starts a text that statements take in by {{TaskRows}}
-	-- plan: each		the statement named next is planned anew for its parameters each time, never prepared
-	-- anything else	a comment for people, not sent
+    -- name: TaskInsert   starts a statement
+    -- part: TaskRows     starts a text that statements take in by {{TaskRows}}
+    -- plan: each         the statement named next is planned anew for its parameters each time, never prepared
+    -- anything else      a comment for people, not sent
 Parameters are $1..$n; all of them must be used.
 """
 import os
