@@ -5,7 +5,7 @@
  * dictionaries; dropped and rebuilt by RESTORE events after a takeover.
  *
  * The shell (svc) feeds the events of a loop turn to engine_step(), puts the storing effects into the pending flush in order,
- * and runs the releasing effects (PUSH, CANCEL_PUSH, ANSWER, and everything derived from END) when the flush that was pending
+ * and runs the releasing effects (SCAN, PUSH, CANCEL_PUSH, ANSWER, and everything derived from END) when the flush that was pending
  * at that step has committed.  Memory moves ahead of the commit; a flush whose fate is unknown is settled by flush number, so
  * memory is never wrong unless ownership is lost, and then it is dropped whole.
  *
@@ -125,9 +125,9 @@ enum fx_kind {
 	FX_LOAD,	/* window load of (tenant, action, rank), up to .limit; answered by LOADED..., LOAD_DONE */
 	FX_NOTE,	/* timeline */
 	FX_SEAL,
-	/* not stored */
-	FX_SCAN,	/* read queue_item of (tenant, action, rank) with due_at <= .due_at, up to .limit; answered by EXPIRED..., SCAN_DONE */
 	/* releasing: after the commit */
+	FX_SCAN,	/* read queue_item of (tenant, action, rank) with due_at <= .due_at, up to .limit; answered by EXPIRED..., SCAN_DONE.
+			 * A read before the commit would not know the rows, and the deadlines, that are being added. */
 	FX_PUSH,	/* START to the worker, once per (task, attempt) */
 	FX_CANCEL_PUSH,	/* CANCEL_STEP_RUN with .attempt to .worker_no, if its stream is open */
 	FX_ANSWER,	/* .ref: .code and .text; code OK may carry .due_at (REFRESH) */

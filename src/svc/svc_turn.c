@@ -100,7 +100,7 @@ static void pend_add(struct svc *s, struct pend *p, const struct fx *fx)
 	s->fx_waiting++;
 }
 
-/* --- effects that do not wait ------------------------------------------------------------------------------------------- */
+/* --- what is due in the tail --------------------------------------------------------------------------------------------- */
 
 struct scan {
 	struct svc *s;
@@ -337,6 +337,9 @@ static void release_one(struct svc *s, const struct fx *fx, size_t *load)
 	case FX_LOAD:
 		release_loads(s, fx, (*load)++);
 		break;
+	case FX_SCAN:
+		scan_start(s, fx);
+		break;
 	case FX_PUSH:
 		svc_push(s, fx);
 		break;
@@ -352,7 +355,6 @@ static void release_one(struct svc *s, const struct fx *fx, size_t *load)
 	case FX_TOUCH:
 	case FX_NOTE:
 	case FX_SEAL:
-	case FX_SCAN:
 		break;
 	}
 }
@@ -367,24 +369,52 @@ static void pend_release(struct svc *s, struct pend *p)
 	pend_free(p);
 }
 
+/* Memory has gone on with a task that does not exist: what is on the way about it must not be stored, nor reach a worker. */
+static void pends_forget(struct svc *s, int64_t id)
+{
+	LIST_FOREACH(it, &s->pends) {
+		struct pend *p = LIST_ENTRY(it, struct pend, node);
+
+		for (size_t i = 0; i < p->fx.n; i++) {
+			struct fx *fx = &p->fx.p[i];
+
+			if (fx->id != id || fx->kind == FX_ANSWER || fx->kind == FX_START)	/* STARTs are counted, and find no row */
+				continue;
+			p->n_storing -= is_storing(fx->kind);
+			fx->kind = FX_SEAL;	/* nothing */
+		}
+	}
+}
+
 /* The one effect the database will not have: its caller learns so, everything else goes on. */
 static void refuse_one(struct svc *s, struct pend *p)
 {
 	static const struct err refused = {ERR_INTERNAL, "the database refused to store this"};
+	int64_t id = 0;
+	size_t load = 0;
 
 	for (size_t i = 0; i < p->fx.n; i++) {
 		const struct fx *fx = &p->fx.p[i];
 
-		if (is_storing(fx->kind))
-			log_error("row refused by the database", F_I64("task", fx->id), F_I64("effect", fx->kind));
+		if (!is_storing(fx->kind))
+			continue;
+		id = fx->id;
+		log_error("row refused by the database", F_I64("task", id), F_I64("effect", fx->kind));
 		if (fx->kind == FX_INSERT) {
 			struct ev *ev = svc_event(s, EV_REFUSED);
 
-			ev->id = fx->id;
+			ev->id = id;
 			ev->tenant_no = fx->tenant_no;
-		} else if (fx->kind == FX_ANSWER && fx->ref) {
-			call_end(s, fx->ref, &refused);
+			pends_forget(s, id);
 		}
+	}
+	for (size_t i = 0; i < p->fx.n; i++) {
+		const struct fx *fx = &p->fx.p[i];
+
+		if (fx->kind == FX_ANSWER && fx->ref && fx->id == id)
+			call_end(s, fx->ref, &refused);
+		else if (!is_storing(fx->kind) && (fx->id != id || fx->kind == FX_CANCEL_PUSH))
+			release_one(s, fx, &load);
 	}
 	s->fx_waiting -= p->fx.n;
 	pend_free(p);
@@ -505,8 +535,6 @@ static void take_effects(struct svc *s)
 				continue;
 			p = pend_new();
 			list_push_back(&s->pends, &p->node);
-		} else if (fx->kind == FX_SCAN) {
-			scan_start(s, fx);
 		} else {
 			if (fx->kind == FX_INSERT && fx->place != PLACE_TAIL)
 				input_put(s, fx->payload, fx->place == PLACE_ASSIGNED);

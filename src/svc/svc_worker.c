@@ -129,10 +129,23 @@ static enum stream_sent push_write(struct svc *s, struct svc_worker *w, struct p
 	return sent;
 }
 
+/* A push may wait for its input or for the stream; meanwhile its attempt may be over, and its cancel already sent. */
+static bool push_is_current(const struct svc *s, const struct push *p)
+{
+	struct eng_task_view v;
+
+	return s->engine && engine_task(s->engine, p->fx.id, &v) && v.state == LIVE_ASSIGNED && v.attempt == p->fx.attempt &&
+	       v.worker_no == p->worker_no;
+}
+
 void svc_push_with(struct svc *s, struct push *p, const struct input *in)
 {
 	struct svc_worker *w = imap_get(&s->workers, p->worker_no);
 
+	if (!push_is_current(s, p)) {
+		free(p);
+		return;
+	}
 	if (!w || !w->listener) {
 		push_failed(s, p);
 		return;
@@ -196,7 +209,7 @@ static void listen_drain(struct stream *st, void *arg)
 	struct svc *s = l->s;
 	struct svc_worker *w = l->w;
 
-	if (w->listener != l)
+	if (!w || w->listener != l)
 		return;
 	while (!list_empty(&w->pushes)) {
 		struct push *p = LIST_ENTRY(w->pushes.next, struct push, node);
@@ -204,6 +217,10 @@ static void listen_drain(struct stream *st, void *arg)
 		enum stream_sent sent;
 
 		list_del(&p->node);
+		if (!push_is_current(s, p)) {
+			free(p);
+			continue;
+		}
 		if (!in) {	/* ended meanwhile, or dropped to save memory: its attempt starts over */
 			push_failed(s, p);
 			continue;
