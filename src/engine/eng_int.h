@@ -32,6 +32,7 @@ struct task {
 	int64_t schedule_ms, exec_ms;
 	int64_t queued_at, assigned_at, started_at, due_at;	/* wall_us */
 	int64_t session;		/* of the stream its START was meant for; 0: before a restart */
+	int64_t confirm_at;		/* mono: STARTED until then, or it never arrived */
 	uint32_t gen, insert_gen;	/* flush generation of the last storing effect, of the INSERT */
 	int32_t start_index;		/* its FX_START in that generation, -1: none */
 	int16_t attempt, app_retries, internal_retries;
@@ -110,11 +111,13 @@ void task_unwait(struct engine *e, struct task *t);
 void task_assign(struct engine *e, struct task *t, struct worker *w);	/* slot, state, deadline; no effect */
 void task_release_slot(struct engine *e, struct task *t);
 void task_leave_worker(struct engine *e, struct task *t);
-struct fx *task_ending(struct engine *e, struct task *t, enum fx_kind kind, enum attempt_status status, const char *text, void *payload);
+struct fx *task_ending(struct engine *e, struct task *t, enum fx_kind kind, enum attempt_status status, const char *text,
+		       void *payload);
 void task_end(struct engine *e, struct task *t, enum attempt_status status, const char *text, void *payload);
 void task_fail(struct engine *e, struct task *t, enum attempt_status status, bool no_retry, const char *text, void *payload);
 void task_lost(struct engine *e, struct task *t, enum note_kind note, const char *text);
 void task_due(struct engine *e, struct task *t);
+void task_confirm(struct engine *e, struct task *t, int64_t due_mono);	/* arms the earlier of both deadlines */
 void task_confirm_due(struct engine *e, struct task *t);
 void task_event(struct engine *e, const struct ev *ev);
 const char *eng_text(struct engine *e, const char *head, int64_t ms);

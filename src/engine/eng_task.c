@@ -266,10 +266,16 @@ void task_due(struct engine *e, struct task *t)
 	}
 }
 
+void task_confirm(struct engine *e, struct task *t, int64_t due_mono)
+{
+	t->due.kind = DUE_CONFIRM;
+	heap_set(&e->dues, &t->due.it, MIN(due_mono, t->confirm_at));
+}
+
 /* The stream is back for confirm_us and the worker has not said that it started this: it never got it. */
 void task_confirm_due(struct engine *e, struct task *t)
 {
-	if (t->due_at <= e->now.wall_us) {
+	if (e->now.mono_us < t->confirm_at) {
 		task_due(e, t);
 		return;
 	}
@@ -399,7 +405,11 @@ static void on_refresh(struct engine *e, struct task *t, const struct ev *ev)
 	int64_t limit = INT64_MAX / 4, add = ev->ms > limit / 1000 ? limit : ev->ms * 1000;
 	int64_t due = MIN(t->due_at + add, limit);
 
-	set_due(e, t, due);
+	t->due_at = due;
+	if (t->confirming)	/* whoever asks, its delivery is still to be confirmed */
+		task_confirm(e, t, eng_mono(e, due));
+	else
+		set_due(e, t, due);
 	(void)eng_store(e, FX_TOUCH, t);
 	add_note(e, t, NOTE_TIMEOUT_REFRESHED, t->attempt, eng_text(e, "timeout refreshed by ", ev->ms));
 	eng_answer(e, ev, ERR_OK, NULL);
@@ -433,7 +443,8 @@ static void on_report(struct engine *e, struct task *t, const struct ev *ev)
 		eng_answer(e, ev, ERR_OK, NULL);	/* late: ignored */
 		return;
 	}
-	worker_seen(e, t->worker);
+	if (ev->attempt >= 0)	/* without a number it may be from whoever ran it before */
+		worker_seen(e, t->worker);
 	if (ev->kind == EV_STARTED) {
 		on_started(e, t, ev);
 		return;

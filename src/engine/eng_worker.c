@@ -86,8 +86,8 @@ static void stream_up(struct engine *e, struct worker *w, int64_t session)
 		if (t->state != LIVE_ASSIGNED || t->session == session || t->confirming)
 			continue;
 		t->confirming = true;
-		t->due.kind = DUE_CONFIRM;
-		heap_set(&e->dues, &t->due.it, MIN(t->due.it.at, e->now.mono_us + e->conf.confirm_us));
+		t->confirm_at = e->now.mono_us + e->conf.confirm_us;
+		task_confirm(e, t, t->due.it.at);
 	}
 	worker_dirty(e, w);
 }
