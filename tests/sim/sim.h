@@ -1,0 +1,191 @@
+/* A deterministic world around the engine: a model of the database, of the shell that feeds the engine, of workers and of
+ * clients, all driven by one seed and a virtual clock.  What the engine must never do is checked where the model sees it. */
+#ifndef TESTS_SIM_H
+#define TESTS_SIM_H
+#include "base/heap.h"
+#include "base/map.h"
+#include "base/rand.h"
+#include "engine/engine.h"
+
+enum { ATT_MAX = 40, TENANTS = 2, ACTIONS_MAX = 5, STEPS_MAX = 8, WORKERS_MAX = 8, RANKS = 4, SCAN_MAX = 8 };
+enum { MS = 1000, SEC = 1000000 };
+
+/* What a run must have met at least once over the fixed seeds, or the simulator proves nothing. */
+#define COVER_TABLE(X)                                                                                                      \
+	X(born_assigned) X(head) X(tail) X(load) X(loaded) X(scan) X(expired) X(seal) X(flush) X(refused) X(shed)           \
+	X(lost_committed) X(lost_resent) X(kill) X(kill_committed) X(restored) X(completed) X(failed) X(cancelled)          \
+	X(timed_out) X(schedule_timed_out) X(schedule_timed_out_tail) X(retried) X(backoff) X(lost_silent)                  \
+	X(lost_unconfirmed) X(lost_push) X(lost_max) X(cancel_tail) X(cancel_queued) X(cancel_backoff) X(cancel_assigned)   \
+	X(cancel_started) X(cancel_final) X(foreign) X(late) X(duplicate) X(void_start) X(released) X(refreshed) X(stalled) \
+	X(too_large) X(reconnect) X(idle_compared)
+enum cover {
+#define COVER_X(n) C_##n,
+	COVER_TABLE(COVER_X)
+#undef COVER_X
+	COVERS
+};
+
+struct sim;
+struct timer {
+	struct heap_item it;
+	void (*fn)(struct sim *s, struct timer *t);
+	uint32_t gen;		/* of the server it belongs to; 0: outlives servers */
+	int64_t id;
+	int32_t attempt, kind;
+	void *p;		/* of a server's timer: owned */
+};
+
+/* A task: its row of `task`, the one in live or queue_item, its attempts; and what the world did to it. */
+enum row { ROW_NONE, ROW_LIVE, ROW_TAIL };
+struct rec {
+	int64_t id;
+	int32_t tenant_no, action_no, step_no;
+	int64_t schedule_ms, exec_ms;
+	bool exists, poison, gone, cancel_asked;
+	enum row row;
+	bool released;
+	int8_t state, rank;
+	int16_t attempt, app, internal;
+	int32_t worker_no;
+	int64_t queued_at, assigned_at, started_at, due_at;
+	uint8_t att[ATT_MAX];		/* 1 + enum attempt_status, 0: no row */
+	bool final[ATT_MAX], maxed[ATT_MAX];
+	int32_t att_worker[ATT_MAX];
+	bool pushed[ATT_MAX], no_retry[ATT_MAX], too_large[ATT_MAX];
+	uint8_t sent[ATT_MAX];		/* bit 1 << enum call_kind */
+	uint32_t start_gen[ATT_MAX];	/* server that got its STARTED */
+	int64_t given_at[ATT_MAX];	/* when it was assigned */
+	uint64_t used[16];		/* flush that last used it, by kind of effect */
+	uint64_t deleted_in;		/* flush that deleted its row */
+};
+
+enum call_kind {
+	CALL_TRIGGER, CALL_STARTED, CALL_COMPLETED, CALL_FAILED, CALL_CANCELLED, CALL_CANCEL, CALL_SLOT, CALL_REFRESH,
+	CALL_TOO_LARGE
+};
+struct call {
+	enum call_kind kind;
+	struct rec *rec;
+	int32_t tenant_no, attempt, worker_no;
+	uint32_t gen;
+	uint32_t sent, emitted, lookups;
+	bool done;
+};
+
+struct pend {
+	VEC(struct fx) fx;
+	VEC(struct rec *) loaded;	/* rows that its loads moved, load after load */
+	VEC(size_t) loads;		/* how many each load moved */
+	uint32_t n_storing;
+	bool halved;
+};
+
+struct run {
+	int64_t id;
+	int32_t attempt;
+	bool started;		/* STARTED was answered */
+};
+struct worker_model {
+	int32_t no, tenant_no, n_actions;
+	int32_t actions[ACTIONS_MAX];
+	struct eng_slot slots[ENG_SLOT_TYPES];
+	VEC(struct run) runs;
+	bool mute, listening, registered, ended, paused;
+	int64_t mute_until;
+	int64_t my_session;
+	/* the server's side */
+	int64_t session;		/* of the listener, 0: none */
+	int64_t beat_at, contact_at;
+	VEC(int64_t) ups;		/* when it listened */
+	VEC(struct fx) pushes;		/* not written yet: the stream is full */
+};
+
+struct sim {
+	uint64_t seed, n_steps, max_steps, n_flush;
+	struct rand64 rnd;
+	struct now now;
+	struct heap timers;
+	int64_t n_timers;
+	bool trace, wall_jumps, calm;
+	uint64_t digest, cover[COVERS];
+	/* what the seed chose */
+	struct eng_conf conf;
+	struct ev_step steps[STEPS_MAX];
+	int n_steps_def, n_actions, n_workers;
+	unsigned cap, fault_pm, trigger_ms;
+	bool is_slow_db;
+	/* the database */
+	struct imap recs;
+	VEC(struct rec *) all, open;	/* open: not known to be over */
+	int64_t max_id;
+	int64_t db_down_until, trouble_at;	/* trouble: the last time that a flush failed */
+	int64_t started_at;
+	/* the server */
+	uint32_t gen;			/* of the running server */
+	bool is_up, shed, applied;
+	struct engine *e;
+	struct fx_list fxs;
+	VEC(struct ev) evs;
+	VEC(struct pend *) pends;
+	struct pend *inflight;
+	int64_t next_session;
+	VEC(struct call *) calls;
+	/* outside */
+	struct worker_model workers[WORKERS_MAX];
+};
+
+/* sim.c */
+void sim_fail(struct sim *s, const char *fmt, ...) PRINTF(2, 3) NORETURN;
+void sim_trace(struct sim *s, const char *fmt, ...) PRINTF(2, 3);
+#define TRACE(s, ...)                          \
+	do {                                   \
+		if ((s)->trace)                \
+			sim_trace(s, __VA_ARGS__); \
+	} while (0)
+#define MUST(s, cond, ...)                       \
+	do {                                     \
+		if (!(cond))                     \
+			sim_fail(s, __VA_ARGS__); \
+	} while (0)
+uint64_t below(struct sim *s, uint64_t n);
+bool chance(struct sim *s, unsigned per_mille);
+int64_t between(struct sim *s, int64_t lo, int64_t hi);	/* mostly near @lo */
+struct timer *timer_in(struct sim *s, int64_t us, void (*fn)(struct sim *, struct timer *));
+struct worker_model *worker_of(struct sim *s, int32_t worker_no);
+
+/* sim_db.c */
+struct rec *rec_of(const struct sim *s, int64_t id);
+bool db_is_refused(const struct sim *s, const struct pend *p);
+void db_commit(struct sim *s, struct pend *p);
+bool rec_is_final(const struct rec *r);
+void db_check_idle(struct sim *s);
+
+/* sim_check.c: what is seen when an effect is made, when it is released, after each step */
+void check_effects(struct sim *s, size_t from);
+void check_push(struct sim *s, const struct fx *fx);
+void check_answer(struct sim *s, const struct call *c, const struct fx *fx);
+void check_step(struct sim *s);
+void check_end(struct sim *s);
+
+/* sim_shell.c */
+struct ev *shell_event(struct sim *s, enum ev_kind kind);
+struct call *shell_call(struct sim *s, enum call_kind kind, struct rec *r, int32_t tenant_no, int32_t attempt, int32_t worker_no);
+void shell_trigger(struct sim *s, struct rec *r);
+void shell_register(struct sim *s, struct worker_model *w);
+void shell_listen(struct sim *s, struct worker_model *w);
+void shell_stream_closed(struct sim *s, struct worker_model *w, int64_t session);
+bool shell_beat(struct sim *s, struct worker_model *w);
+void shell_drain(struct sim *s, struct worker_model *w);
+void shell_start(struct sim *s);
+void shell_kill(struct sim *s);
+void shell_turn(struct sim *s);
+bool shell_is_idle(const struct sim *s);
+
+/* sim_actors.c */
+void actors_init(struct sim *s);
+void actors_calm(struct sim *s);
+bool worker_takes(struct sim *s, struct worker_model *w, const struct fx *push);	/* false: its stream is full */
+void worker_cancelled(struct sim *s, struct worker_model *w, const struct fx *fx);
+void worker_answered(struct sim *s, const struct call *c, bool ok);
+void worker_server_gone(struct sim *s, struct worker_model *w);
+#endif
