@@ -5,14 +5,12 @@ check: all	## layers, lint, headers alone, generated files are current: under a 
 format:	## format what is staged with .clang-format
 	git clang-format --staged
 
-# the second compiler: everything compiles without a warning
-clang:	## compile all of it with clang, warnings are errors
-	@$(MAKE) --no-print-directory CC=clang BUILD_CLANG=1 $(patsubst %.c,build/clang/%.o,$(SRCS))
-	@echo "1 passed, 0 failed, 0 skipped"
-build/clang/%.o: %.c | $(GEN)
-	@mkdir -p $(@D)
-	@clang $(CSTD) $(CPPFLAGS) -O1 $(HARD) $(WARN) -Wno-string-conversion $(ALWAYS) -Werror -DHATCHET_FAULTS -DHATCHET_SLOW_CHECKS \
-		-Isrc/$(word 2,$(subst /, ,$<)) -MD -MP -c -o $@ $<
+# the second compiler finds other things: the program, the tests and the load driver compile without a warning
+CFLAGS_clang := -O1 -g $(HARD) -Werror -DHATCHET_FAULTS -DHATCHET_SLOW_CHECKS
+LDFLAGS_clang := -pie
+build/clang/%: private CC := clang
+$(eval $(call MODE,clang))
+clang: build/clang/hatchet $(patsubst %.c,build/clang/%.o,$(wildcard tests/*/*.c bench/*.c bench/*/*.c))	## compile everything with clang too, warnings are errors
 
 asan: build/asan/hatchet	## build/asan/hatchet: with the address and undefined-behaviour sanitizers
 run: dev	## debug server on the default ports, with a Postgres of its own in build/run

@@ -6,4 +6,4 @@ deps:	## fetch and build the libraries of deps.lock (DEPS_DIR=folder of tarballs
 # made once when it is missing; a changed deps.lock takes effect with `make deps`
 $(MBEDCRYPTO):
 	@CC="$(CC)" tools/build-deps.sh "$(DEPS_CACHE)"
-$(foreach m,rel dbg asan,build/$(m)/lib.a $(patsubst %.c,build/$(m)/%.o,$(wildcard src/crypto/*.c))): | $(MBEDCRYPTO)
+$(foreach m,rel dbg asan clang,build/$(m)/lib.a $(patsubst %.c,build/$(m)/%.o,$(wildcard src/crypto/*.c))): | $(MBEDCRYPTO)

@@ -94,7 +94,7 @@ void db_col_int(struct db_col *c, int64_t v)
 	case DB_TIME:
 	case DB_UUID:
 	case DB_JSONB:
-		assert(!"db_col_int on a column of another type");
+		assert(false && "db_col_int on a column of another type");
 	}
 	c->n++;
 }

@@ -124,12 +124,12 @@ static void x_http(struct exchange *x, struct req *r, const struct reply *rep)
 
 static void x_grpc(struct exchange *x, struct req *r, struct str msg)
 {
-	assert(!"gRPC needs HTTP/2");
+	assert(false && "gRPC needs HTTP/2");
 }
 
 static void x_grpc_fail(struct exchange *x, struct req *r, unsigned status, const char *msg, struct str details)
 {
-	assert(!"gRPC needs HTTP/2");
+	assert(false && "gRPC needs HTTP/2");
 }
 
 static bool x_open(struct exchange *x, struct req *r, struct stream *st)
