@@ -231,20 +231,28 @@ static void cancel_push(struct engine *e, const struct task *t)
 		(void)eng_fx(e, FX_CANCEL_PUSH, t);
 }
 
+/* As Go writes a duration: 300ms, 1.25s, 1m0s, 1h0m0.5s. */
 const char *eng_text(struct engine *e, const char *head, int64_t ms)
 {
-	int64_t h = ms / 3600000, m = ms / 60000 % 60, s = ms / 1000 % 60, frac = ms % 1000;
+	int64_t h = ms / 3600000, m = ms / 60000 % 60, s = ms / 1000 % 60;
+	int digits = 3, frac = (int)(ms % 1000);
+	struct str sec;
 
 	if (ms > 0 && ms < 1000)
 		return arena_strf(e->out->arena, "%s%lldms", head, (long long)ms).p;
+	while (frac && frac % 10 == 0) {
+		frac /= 10;
+		digits--;
+	}
 	if (frac)
-		return arena_strf(e->out->arena, "%s%lldh%lldm%lld.%03llds", head, (long long)h, (long long)m, (long long)s,
-				  (long long)frac).p;
+		sec = arena_strf(e->out->arena, "%lld.%0*ds", (long long)s, digits, frac);
+	else
+		sec = arena_strf(e->out->arena, "%llds", (long long)s);
 	if (h)
-		return arena_strf(e->out->arena, "%s%lldh%lldm%llds", head, (long long)h, (long long)m, (long long)s).p;
+		return arena_strf(e->out->arena, "%s%lldh%lldm%s", head, (long long)h, (long long)m, sec.p).p;
 	if (m)
-		return arena_strf(e->out->arena, "%s%lldm%llds", head, (long long)m, (long long)s).p;
-	return arena_strf(e->out->arena, "%s%llds", head, (long long)s).p;
+		return arena_strf(e->out->arena, "%s%lldm%s", head, (long long)m, sec.p).p;
+	return arena_strf(e->out->arena, "%s%s", head, sec.p).p;
 }
 
 void task_due(struct engine *e, struct task *t)

@@ -299,6 +299,26 @@ TEST(schedule_timeout_in_the_head)
 	end(&w);
 }
 
+TEST(durations_as_go_writes_them)
+{
+	static const struct {
+		int64_t ms;
+		const char *text;
+	} cases[] = {{300, "300ms"}, {1000, "1s"}, {1250, "1.25s"}, {1005, "1.005s"}, {60000, "1m0s"}, {61500, "1m1.5s"}, {3600500, "1h0m0.5s"}};
+	struct world w;
+
+	start(&w, 0);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char want[80] = "exceeded its schedule timeout of ";
+
+		(void)trigger_for(&w, STEP, 3, cases[i].ms);
+		pass(&w, cases[i].ms * 1000);
+		strcat(want, cases[i].text);
+		CHECK_STR(only(&w, FX_END)->text, want);
+	}
+	end(&w);
+}
+
 TEST(cancel_in_every_state)
 {
 	struct world w;
