@@ -54,7 +54,7 @@ void conn_dirty(struct conn *c)
 
 static void set_watch(struct conn *c, bool write)
 {
-	watch_set(c->watch, c->fd, (c->read_paused || c->peer_eof ? 0 : WATCH_READ) | (write ? WATCH_WRITE : 0));
+	watch_set(c->watch, c->fd, (c->read_paused ? 0 : WATCH_READ) | (write ? WATCH_WRITE : 0));
 }
 
 void conn_pause(struct conn *c, bool on)
@@ -103,6 +103,7 @@ void conn_flush(struct conn *c)
 		}
 		c->server->stats.bytes_out += (uint64_t)n;
 		c->out_off += (size_t)n;
+		c->last_out_us = loop_now(c->server->conf.loop).mono_us;
 		if (conn_queued(c) == 0) {
 			c->out_off = 0;
 			if (c->out.cap > 65536) {
@@ -114,7 +115,9 @@ void conn_flush(struct conn *c)
 		}
 	}
 	set_watch(c, false);
-	if (c->want_close && c->linger && !c->peer_eof)
+	if (c->proto == CONN_H1)
+		h1_flushed(c->p);
+	if (c->want_close && c->linger)
 		linger(c);
 	else if (c->want_close)
 		conn_close(c);

@@ -6,20 +6,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LINE_SLACK = 8192 };
+enum { LINE_SLACK = 8192, OUT_WAIT = 256 << 10 /* unsent replies at which pipelined requests wait */ };
 enum h1_state { H1_HEAD, H1_BODY, H1_CHUNK_SIZE, H1_CHUNK_DATA, H1_CHUNK_END, H1_TRAILER, H1_BUSY, H1_CLOSED };
 
 struct h1 {
 	struct exchange x;
 	struct conn *c;
 	enum h1_state state;
-	struct strb in;			/* not yet consumed */
+	struct strb in;
+	size_t off;			/* of in: consumed, dropped at once after parsing */
 	struct strb body;
-	size_t body_left;
+	size_t body_left, trailer_bytes;
 	struct arena *a;
 	struct req_start rs;
 	struct header *headers;
-	bool keep, head, draining, reading;
+	bool keep, is_1_0, head, draining, reading, waiting;
+	struct defer go_on;
 };
 
 static void h1_parse(struct h1 *h);
@@ -54,10 +56,23 @@ static void arm(struct h1 *h, uint32_t ms)
 	timer_set(h->c->timer, loop_now(h->c->server->conf.loop).mono_us + (int64_t)ms * 1000);
 }
 
+static struct str left(const struct h1 *h)
+{
+	return (struct str){h->in.p ? h->in.p + h->off : "", h->in.n - h->off};
+}
+
 static void consume(struct h1 *h, size_t n)
 {
-	h->in.n -= n;
-	memmove(h->in.p, h->in.p + n, h->in.n);
+	h->off += n;
+}
+
+static void drop_consumed(struct h1 *h)
+{
+	if (!h->off)
+		return;
+	h->in.n -= h->off;
+	memmove(h->in.p, h->in.p + h->off, h->in.n);
+	h->off = 0;
 }
 
 /* A request that cannot be understood: say so and close, nothing after it can be trusted. */
@@ -81,15 +96,15 @@ static void next_request(struct h1 *h)
 	h->a = NULL;
 	strb_fini(&h->body);
 	strb_init(&h->body, h->c->server->conf.limits.http_body_bytes_max);
+	arm(h, h->c->server->conf.limits.idle_timeout_ms);
 	if (!h->keep || h->draining) {
 		h->state = H1_CLOSED;
 		conn_finish(h->c);
 		return;
 	}
 	h->state = H1_HEAD;
-	arm(h, h->c->server->conf.limits.idle_timeout_ms);
 	conn_pause(h->c, false);
-	if (!h->reading && h->in.n)
+	if (!h->reading && left(h).n)
 		h1_parse(h);
 }
 
@@ -114,6 +129,8 @@ static void x_http(struct exchange *x, struct req *r, const struct reply *rep)
 		strb_putf(o, "%.*s: %.*s\r\n", STR_FMT(hs[i].name), STR_FMT(hs[i].value));
 	if (!h->keep || h->draining)
 		strb_puts(o, STR("connection: close\r\n"));
+	else if (h->is_1_0)
+		strb_puts(o, STR("connection: keep-alive\r\n"));
 	strb_puts(o, STR("\r\n"));
 	if (!h->head)
 		strb_puts(o, out.body);
@@ -154,6 +171,7 @@ void h1_free(struct h1 *h)
 {
 	if (h->x.req)
 		req_gone(h->x.req);
+	defer_cancel(&h->go_on);
 	strb_fini(&h->in);
 	strb_fini(&h->body);
 	arena_free(h->a);
@@ -224,7 +242,8 @@ static bool parse_line(struct h1 *h, struct str line, unsigned *status)
 		*status = str_starts(version, STR("HTTP/")) ? 505 : 0;
 		return false;
 	}
-	h->keep = str_eq(version, STR("HTTP/1.1"));
+	h->is_1_0 = str_eq(version, STR("HTTP/1.0"));
+	h->keep = !h->is_1_0;
 	return parse_target(h, (struct str){sp1 + 1, (size_t)(sp2 - sp1 - 1)});
 }
 
@@ -240,12 +259,7 @@ static bool parse_header(struct h1 *h, struct str line)
 	value = (struct str){colon + 1, line.n - name.n - 1};
 	if (!is_token(name) || has_ctl(value))
 		return false;
-	while (value.n && (*value.p == ' ' || *value.p == '\t')) {
-		value.p++;
-		value.n--;
-	}
-	while (value.n && (value.p[value.n - 1] == ' ' || value.p[value.n - 1] == '\t'))
-		value.n--;
+	value = http_trim(value);
 	lower = arena_strz(h->a, name);
 	for (char *p = lower; *p; p++)
 		*p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
@@ -253,10 +267,26 @@ static bool parse_header(struct h1 *h, struct str line)
 	return true;
 }
 
+static void connection(struct h1 *h, struct str list)
+{
+	while (list.n) {
+		const char *comma = memchr(list.p, ',', list.n);
+		struct str one = {list.p, comma ? (size_t)(comma - list.p) : list.n};
+
+		list.p += one.n + (comma ? 1 : 0);
+		list.n -= one.n + (comma ? 1 : 0);
+		one = http_trim(one);
+		if (str_ieq(one, STR("close")))
+			h->keep = false;
+		else if (str_ieq(one, STR("keep-alive")))
+			h->keep = true;
+	}
+}
+
 /* What the headers say about the body and the connection. false: ambiguous or not understood. */
 static bool framing(struct h1 *h, bool *chunked, size_t *length, unsigned *status)
 {
-	bool has_length = false, has_host = false;
+	bool has_length = false, has_host = false, expects = false;
 
 	*chunked = false;
 	*length = 0;
@@ -266,8 +296,7 @@ static bool framing(struct h1 *h, bool *chunked, size_t *length, unsigned *statu
 		int64_t v;
 
 		if (str_eq(hd.name, STR("content-length"))) {
-			if (hd.value.n == 0 || hd.value.n > 15 || hd.value.p[0] < '0' || hd.value.p[0] > '9' || !str_to_i64(hd.value, &v) ||
-			    (has_length && (size_t)v != *length))
+			if (has_length || hd.value.n > 15 || !str_to_i64(hd.value, &v) || hd.value.p[0] == '-')
 				return false;
 			has_length = true;
 			*length = (size_t)v;
@@ -278,26 +307,35 @@ static bool framing(struct h1 *h, bool *chunked, size_t *length, unsigned *statu
 			}
 			*chunked = true;
 		} else if (str_eq(hd.name, STR("connection"))) {
-			if (str_ieq(hd.value, STR("close")))
-				h->keep = false;
-			else if (str_ieq(hd.value, STR("keep-alive")))
-				h->keep = true;
+			connection(h, hd.value);
 		} else if (str_eq(hd.name, STR("host"))) {
 			if (has_host)
 				return false;
 			has_host = true;
 		} else if (str_eq(hd.name, STR("expect")) && str_ieq(hd.value, STR("100-continue"))) {
-			strb_puts(&h->c->out, STR("HTTP/1.1 100 Continue\r\n\r\n"));
-			conn_dirty(h->c);
+			expects = true;
 		}
 	}
-	if (*chunked && has_length)
+	if (*chunked && (has_length || h->is_1_0))
+		return false;
+	if (!has_host && !h->is_1_0)
 		return false;
 	if (*length > h->c->server->conf.limits.http_body_bytes_max) {
 		*status = 413;
 		return false;
 	}
+	if (expects && !h->is_1_0 && (*chunked || *length)) {
+		strb_puts(&h->c->out, STR("HTTP/1.1 100 Continue\r\n\r\n"));
+		conn_dirty(h->c);
+	}
 	return true;
+}
+
+/* While a request runs nothing is parsed: stop reading before what waits could pass its bound. */
+static void pause_if_full(struct h1 *h)
+{
+	if (left(h).n + READ_BUF_BYTES > h->in.max)
+		conn_pause(h->c, true);
 }
 
 static void begin(struct h1 *h)
@@ -314,8 +352,7 @@ static void begin(struct h1 *h)
 	h->head = str_eq(h->rs.method, STR("HEAD"));
 	rs = h->rs;
 	h->a = NULL;
-	if (h->in.n > h->in.max / 2)
-		conn_pause(h->c, true);
+	pause_if_full(h);
 	req_begin(&rs);
 }
 
@@ -337,30 +374,35 @@ static bool line_at(const struct str in, struct str *ret, bool *bad)
 static bool parse_head(struct h1 *h)
 {
 	uint32_t max = h->c->server->conf.limits.header_list_bytes_max;
-	struct str all, line = STR_NULL;
+	struct str in, all, line = STR_NULL;
 	const char *end;
 	bool chunked, first = true;
 	unsigned status = 400;
 	size_t length;
 
-	while (h->in.n >= 2 && h->in.p[0] == '\r' && h->in.p[1] == '\n')
+	while (str_starts(left(h), STR("\r\n")))
 		consume(h, 2);	/* empty lines before a request are allowed */
-	end = h->in.n ? memmem(h->in.p, h->in.n, "\r\n\r\n", 4) : NULL;
-	if (!end) {
-		if (h->in.n > max)
-			refuse(h, 431, "request header is too large");
-		else if (h->in.n && h->in.n == 1)
-			arm(h, h->c->server->conf.limits.header_timeout_ms);
+	in = left(h);
+	/* a handshake of TLS, say: no use in waiting for more of it */
+	if (in.n && in.p[0] != '\r' && !is_token((struct str){in.p, 1})) {
+		refuse(h, 0, NULL);
 		return false;
 	}
-	if ((size_t)(end - h->in.p) > max) {
+	end = in.n ? memmem(in.p, in.n, "\r\n\r\n", 4) : NULL;
+	if (!end) {
+		if (in.n > max)
+			refuse(h, 431, "request header is too large");
+		return false;
+	}
+	if ((size_t)(end - in.p) > max) {
 		refuse(h, 431, "request header is too large");
 		return false;
 	}
 	h->a = arena_new((size_t)h->c->server->conf.limits.http_body_bytes_max * 40 + (4 << 20));
 	h->rs = (struct req_start){0};
+	h->trailer_bytes = 0;
 	h->headers = ARENA_ARRAY(h->a, struct header, CONF_H1_HEADERS_MAX);
-	all = arena_dup(h->a, (struct str){h->in.p, (size_t)(end + 2 - h->in.p)});
+	all = arena_dup(h->a, (struct str){in.p, (size_t)(end + 2 - in.p)});
 	consume(h, all.n + 2);
 	while (all.n) {
 		bool bad = false;
@@ -387,9 +429,10 @@ static bool parse_head(struct h1 *h)
 
 static bool take_body(struct h1 *h)
 {
-	size_t n = MIN(h->body_left, h->in.n);
+	struct str in = left(h);
+	size_t n = MIN(h->body_left, in.n);
 
-	strb_put(&h->body, h->in.p, n);
+	strb_put(&h->body, in.p, n);
 	h->body_left -= n;
 	consume(h, n);
 	if (h->body.overflow) {
@@ -405,8 +448,8 @@ static bool chunk_size(struct h1 *h)
 	bool bad = false;
 	size_t n = 0, i;
 
-	if (!line_at(strb_str(&h->in), &line, &bad)) {
-		if (h->in.n > LINE_SLACK)
+	if (!line_at(left(h), &line, &bad)) {
+		if (left(h).n > LINE_SLACK)
 			refuse(h, 400, "malformed chunk");
 		return false;
 	}
@@ -434,9 +477,11 @@ static bool chunk_size(struct h1 *h)
 
 static bool chunk_end(struct h1 *h)
 {
-	if (h->in.n < 2)
+	struct str in = left(h);
+
+	if (in.n < 2)
 		return false;
-	if (h->in.p[0] != '\r' || h->in.p[1] != '\n') {
+	if (!str_starts(in, STR("\r\n"))) {
 		refuse(h, 400, "malformed chunk");
 		return false;
 	}
@@ -450,8 +495,8 @@ static bool trailer(struct h1 *h)
 	struct str line = STR_NULL;
 	bool bad = false;
 
-	if (!line_at(strb_str(&h->in), &line, &bad)) {
-		if (h->in.n > LINE_SLACK)
+	if (!line_at(left(h), &line, &bad)) {
+		if (left(h).n > LINE_SLACK)
 			refuse(h, 400, "malformed trailer");
 		return false;
 	}
@@ -460,6 +505,11 @@ static bool trailer(struct h1 *h)
 		return false;
 	}
 	consume(h, line.n + 2);
+	h->trailer_bytes += line.n;
+	if (h->trailer_bytes > h->c->server->conf.limits.header_list_bytes_max) {
+		refuse(h, 431, "trailer is too large");
+		return false;
+	}
 	if (line.n == 0)
 		begin(h);
 	return line.n > 0;
@@ -473,6 +523,12 @@ static void h1_parse(struct h1 *h)
 	while (more) {
 		switch (h->state) {
 		case H1_HEAD:
+			if (conn_queued(h->c) > OUT_WAIT) {
+				h->waiting = true;
+				conn_pause(h->c, true);
+				more = false;
+				break;
+			}
 			more = parse_head(h);
 			break;
 		case H1_BODY:
@@ -502,6 +558,7 @@ static void h1_parse(struct h1 *h)
 		}
 	}
 	h->reading = false;
+	drop_consumed(h);
 }
 
 void h1_data(struct h1 *h, struct str in)
@@ -510,19 +567,52 @@ void h1_data(struct h1 *h, struct str in)
 		return;
 	if (h->state >= H1_BODY && h->state <= H1_TRAILER)
 		arm(h, h->c->server->conf.limits.body_timeout_ms);
-	else if (h->state == H1_HEAD && h->in.n == 0)
+	else if (h->state == H1_HEAD && left(h).n == 0)
 		arm(h, h->c->server->conf.limits.header_timeout_ms);
 	strb_puts(&h->in, in);
 	if (h->in.overflow) {
 		refuse(h, 431, "too much at once");
 		return;
 	}
+	if (h->state == H1_BUSY)
+		pause_if_full(h);
+	else
+		h1_parse(h);
+}
+
+static void go_on(void *arg)
+{
+	struct h1 *h = arg;
+
+	if (h->c->is_dead || h->state != H1_HEAD)
+		return;
+	conn_pause(h->c, false);
 	h1_parse(h);
+}
+
+void h1_flushed(struct h1 *h)
+{
+	if (!h->waiting)
+		return;
+	h->waiting = false;
+	loop_defer(h->c->server->conf.loop, &h->go_on, go_on, h);
 }
 
 void h1_timer(struct h1 *h)
 {
-	if (h->state == H1_HEAD && h->in.n == 0)
+	const struct server_limits *lim = &h->c->server->conf.limits;
+
+	/* a reply is on its way: what counts is that the peer goes on reading */
+	if ((h->state == H1_HEAD || h->state == H1_CLOSED) && conn_queued(h->c)) {
+		int64_t until = h->c->last_out_us + (int64_t)lim->idle_timeout_ms * 1000;
+
+		if (until <= loop_now(h->c->server->conf.loop).mono_us)
+			conn_close(h->c);
+		else
+			timer_set(h->c->timer, until);
+		return;
+	}
+	if (h->state == H1_HEAD && left(h).n == 0)
 		conn_close(h->c);	/* idle keep-alive */
 	else if (h->state != H1_BUSY && h->state != H1_CLOSED)
 		refuse(h, 408, "the request took too long");
@@ -533,7 +623,7 @@ void h1_timer(struct h1 *h)
 void h1_drain(struct h1 *h)
 {
 	h->draining = true;
-	if (h->state == H1_HEAD && h->in.n == 0)
+	if (h->state == H1_HEAD && left(h).n == 0)
 		conn_finish(h->c);
 }
 

@@ -6,6 +6,17 @@
 /* What is worth packing, and what may be packed on the loop's thread: at level 1 the largest takes about 10 ms. */
 enum { PACK_MIN = 1024, PACK_MAX = 1 << 20 };
 
+struct str http_trim(struct str s)
+{
+	while (s.n && (*s.p == ' ' || *s.p == '\t')) {
+		s.p++;
+		s.n--;
+	}
+	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+		s.n--;
+	return s;
+}
+
 static bool etag_matches(struct str list, struct str etag)
 {
 	while (list.n) {
@@ -14,12 +25,7 @@ static bool etag_matches(struct str list, struct str etag)
 
 		list.p += one.n + (comma ? 1 : 0);
 		list.n -= one.n + (comma ? 1 : 0);
-		while (one.n && (*one.p == ' ' || *one.p == '\t')) {
-			one.p++;
-			one.n--;
-		}
-		while (one.n && (one.p[one.n - 1] == ' ' || one.p[one.n - 1] == '\t'))
-			one.n--;
+		one = http_trim(one);
 		if (str_starts(one, STR("W/"))) {
 			one.p += 2;
 			one.n -= 2;
@@ -64,17 +70,6 @@ static bool range(struct str v, size_t total, size_t *from, size_t *n, bool *is_
 	return true;
 }
 
-static struct str trim(struct str s)
-{
-	while (s.n && (*s.p == ' ' || *s.p == '\t')) {
-		s.p++;
-		s.n--;
-	}
-	while (s.n && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-		s.n--;
-	return s;
-}
-
 /* Does Accept-Encoding take gzip?  "gzip;q=0" does not. */
 static bool takes_gzip(struct str list)
 {
@@ -86,10 +81,10 @@ static bool takes_gzip(struct str list)
 		list.n -= one.n + (comma ? 1 : 0);
 		semi = one.n ? memchr(one.p, ';', one.n) : NULL;
 		if (semi) {
-			q = trim((struct str){semi + 1, one.n - (size_t)(semi + 1 - one.p)});
+			q = http_trim((struct str){semi + 1, one.n - (size_t)(semi + 1 - one.p)});
 			one.n = (size_t)(semi - one.p);
 		}
-		if (!str_eq(trim(one), STR("gzip")))
+		if (!str_eq(http_trim(one), STR("gzip")))
 			continue;
 		for (size_t i = 2; i < q.n; i++)
 			if (q.p[i] >= '1' && q.p[i] <= '9')
@@ -159,7 +154,7 @@ void http_decide(struct arena *a, struct req *r, const struct reply *rep, struct
 		return;
 	}
 	out->extra[out->n_extra++] = (struct header){STR("accept-ranges"), STR("bytes")};
-	if ((req_header(r, "if-range", &v) && !str_eq(v, rep->etag)) || !req_header(r, "range", &v))
+	if (req_is_head(r) || (req_header(r, "if-range", &v) && !str_eq(v, rep->etag)) || !req_header(r, "range", &v))
 		return;
 	if (!range(v, rep->body.n, &from, &n, &is_range)) {
 		out->status = 416;

@@ -106,8 +106,8 @@ struct conn {
 	size_t out_off;
 	struct strb sniff;
 	struct timer *timer;
-	int64_t last_in_us;
-	bool want_close, is_dead, peer_eof, read_paused;
+	int64_t last_in_us, last_out_us;
+	bool want_close, is_dead, read_paused;
 	bool linger, is_lingering;	/* input may be unread when it closes; our side is closed already */
 	struct defer reap;
 };
@@ -126,6 +126,7 @@ struct h1 *h1_new(struct conn *c);
 void h1_free(struct h1 *h);
 void h1_data(struct h1 *h, struct str in);
 void h1_timer(struct h1 *h);
+void h1_flushed(struct h1 *h);	/* all that was queued is written */
 void h1_drain(struct h1 *h);
 bool h1_idle(const struct h1 *h);
 struct h2 *h2_new(struct conn *c);
@@ -161,5 +162,6 @@ struct http_out {
 	size_t n_extra;
 	bool is_packed;			/* body is a copy on the request's arena, not the reply's own */
 };
+struct str http_trim(struct str s);	/* less blanks around it */
 void http_decide(struct arena *a, struct req *r, const struct reply *rep, struct http_out *out);
 #endif

@@ -30,6 +30,30 @@ static struct step *big(struct req *r)
 	return req_reply_http(r, 200, "text/plain", (struct str){p, 1 << 20});
 }
 
+/* What the route and the query say. */
+static struct step *say(struct req *r)
+{
+	struct str one = STR(""), two = STR("");
+
+	(void)req_query(r, "q", 0, &one);
+	(void)req_query(r, "q", 1, &two);
+	return req_reply_http(r, 200, "application/octet-stream",
+			      arena_strf(req_arena(r), "%.*s|%.*s|%.*s|", STR_FMT(req_param(r, "what")), STR_FMT(one), STR_FMT(two)));
+}
+
+static struct step *waited_http(struct req *r)
+{
+	return req_reply_http(r, 200, "text/plain", STR("late"));
+}
+
+static struct step *wait_http(struct req *r)
+{
+	struct netserver *n = req_app(r);
+
+	vec_push(&n->waits, req_op(r, waited_http));
+	return req_await(r);
+}
+
 static struct step *rpc_echo(struct req *r)
 {
 	return req_reply(r, req_body(r));
@@ -129,7 +153,9 @@ static const struct rpc_method rpcs[] = {{"/t.S/Echo", RPC_UNARY, rpc_echo, DONE
 	{"/t.S/Wait", RPC_UNARY, rpc_wait, DONE, NULL}, {"/t.S/Many", RPC_SERVER_STREAM, rpc_many, DONE, NULL},
 	{"/t.S/Bidi", RPC_BIDI, rpc_bidi, DONE, NULL}, {"/t.S/None", RPC_UNARY, NULL, NOT_YET, NULL}, {0}};
 static const struct rest_route rests[] = {{"GET", "/file", file, DONE, NULL, true}, {"POST", "/echo", echo, DONE, NULL, true},
-	{"GET", "/big", big, DONE, NULL, true}, {0}};
+	{"GET", "/big", big, DONE, NULL, true}, {"GET", "/wait", wait_http, DONE, NULL, true},
+	{"GET", "/say/{what}", say, DONE, NULL, true}, {"GET", "/rest/{what*}", say, DONE, NULL, true},
+	{"GET", "/unbuilt", NULL, NOT_YET, NULL, true}, {0}};
 
 struct netserver *netserver_new(const struct server_limits *limits)
 {
@@ -163,13 +189,21 @@ void netserver_turns(struct netserver *n, int64_t us)
 	timer_set(t, loop_mono_us() + us);
 	loop_run(n->loop);
 	timer_free(t);
+	if (n->holding)
+		return;
 	for (size_t i = 0; i < n->waits.n; i++)
 		op_done(n->waits.p[i], NULL);
 	vec_clear(&n->waits);
 }
 
+void netserver_hold(struct netserver *n, bool on)
+{
+	n->holding = on;
+}
+
 void netserver_free(struct netserver *n)
 {
+	n->holding = false;
 	for (int i = 0; i < 1000 && n->server->n_conns > 0; i++)
 		netserver_turns(n, 1000);
 	netserver_turns(n, 1000);	/* what was closed is freed at the end of the next turn */
