@@ -9,6 +9,7 @@ void grpc_in_init(struct grpc_in *g, uint32_t msg_max)
 {
 	g->msg_max = msg_max;
 	g->gzip = false;
+	g->off = 0;
 	strb_init(&g->buf, (size_t)msg_max + PREFIX + 65536 * 4);
 }
 
@@ -65,19 +66,25 @@ static uint32_t be32(const char *p)
 
 enum grpc_got grpc_in_next(struct grpc_in *g, struct arena *a, struct str in, struct str *ret, struct err *err)
 {
-	struct str msg;
-	uint32_t n;
+	struct str got;
+	uint32_t n = 0;
 
+	if (in.n && g->off) {
+		g->buf.n -= g->off;
+		memmove(g->buf.p, g->buf.p + g->off, g->buf.n);
+		g->off = 0;
+	}
 	if (in.n)
 		strb_puts(&g->buf, in);
-	if (g->buf.n >= PREFIX) {
-		n = be32(g->buf.p + 1);
+	got = (struct str){g->buf.p ? g->buf.p + g->off : "", grpc_in_left(g)};
+	if (got.n >= PREFIX) {
+		n = be32(got.p + 1);
 		if (n > g->msg_max) {
 			(void)err_set(err, ERR_EXHAUSTED, "message of %u bytes is larger than the limit of %u bytes", n, g->msg_max);
 			return GRPC_BAD;
 		}
-		if ((unsigned char)g->buf.p[0] > 1) {
-			(void)err_set(err, ERR_INTERNAL, "bad compression flag %u", (unsigned char)g->buf.p[0]);
+		if ((unsigned char)got.p[0] > 1) {
+			(void)err_set(err, ERR_INTERNAL, "bad compression flag %u", (unsigned char)got.p[0]);
 			return GRPC_BAD;
 		}
 	}
@@ -85,22 +92,20 @@ enum grpc_got grpc_in_next(struct grpc_in *g, struct arena *a, struct str in, st
 		(void)err_set(err, ERR_EXHAUSTED, "more messages at once than fit the limit of %u bytes", g->msg_max);
 		return GRPC_BAD;
 	}
-	if (g->buf.n < PREFIX || g->buf.n - PREFIX < be32(g->buf.p + 1))
+	if (got.n < PREFIX || got.n - PREFIX < n)
 		return GRPC_MORE;
-	n = be32(g->buf.p + 1);
-	msg = (struct str){g->buf.p + PREFIX, n};
-	if (g->buf.p[0] == 1) {
+	got = (struct str){got.p + PREFIX, n};
+	if (got.p[-PREFIX] == 1) {
 		if (!g->gzip) {
 			(void)err_set(err, ERR_INTERNAL, "compressed message without grpc-encoding");
 			return GRPC_BAD;
 		}
-		if (!inflate_to(a, msg, g->msg_max, ret, err))
+		if (!inflate_to(a, got, g->msg_max, ret, err))
 			return GRPC_BAD;
 	} else {
-		*ret = arena_dup(a, msg);
+		*ret = arena_dup(a, got);
 	}
-	g->buf.n -= PREFIX + n;
-	memmove(g->buf.p, g->buf.p + PREFIX + n, g->buf.n);
+	g->off += PREFIX + n;
 	return GRPC_MSG;
 }
 

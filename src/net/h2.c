@@ -470,8 +470,8 @@ static void in_end(struct h2s *s)
 	}
 	if (s->begun || s->responded)
 		return;
-	if (!s->has_first || s->in.buf.n > 0) {
-		respond_error(s, 13, s->in.buf.n ? "the last message is cut short" : "no message in a unary call");
+	if (!s->has_first || grpc_in_left(&s->in)) {
+		respond_error(s, 13, grpc_in_left(&s->in) ? "the last message is cut short" : "no message in a unary call");
 		return;
 	}
 	begin(s, s->first);

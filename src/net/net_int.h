@@ -72,12 +72,17 @@ void stream_drained(struct stream *st);
 
 /* --- grpc framing (grpc.c) ------------------------------------------------------------------------------------------------- */
 struct grpc_in {
-	struct strb buf;		/* bytes not yet a whole message */
+	struct strb buf;		/* from off on: bytes not yet a whole message */
+	size_t off;
 	uint32_t msg_max;
 	bool gzip;			/* grpc-encoding: gzip */
 };
 void grpc_in_init(struct grpc_in *g, uint32_t msg_max);
 void grpc_in_fini(struct grpc_in *g);
+static inline size_t grpc_in_left(const struct grpc_in *g)
+{
+	return g->buf.n - g->off;
+}
 enum grpc_got { GRPC_MORE, GRPC_MSG, GRPC_BAD };
 /* Adds @in (all of it) and takes the next whole message: call with empty @in for the following ones.  *ret lives on @a. */
 enum grpc_got grpc_in_next(struct grpc_in *g, struct arena *a, struct str in, struct str *ret, struct err *err);
