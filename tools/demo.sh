@@ -3,67 +3,108 @@
 set -eu
 cd "$(dirname "$0")/.."
 dir=$PWD/build/demo
-missing=$(tools/setup.sh --list)
+# Postgres, which does not run as root, may not reach this checkout: root's data stands elsewhere, apart for each checkout
+if [ "$(id -u)" = 0 ]; then data=/var/lib/hatchet-demo/$(printf %s "$PWD" | cksum | cut -d ' ' -f 1); else data=$dir/data; fi
+missing=$(tools/setup.sh --run --list)
+server=
+worker=
+
+say() { echo "== $*"; }
+
+ask() {
+	printf '%s [y/N] ' "$1"
+	read -r answer || answer=
+	case $answer in y | Y | yes) ;; *) return 1 ;; esac
+}
+
+end() {	# $1: its process, gone after at most 15 s
+	kill "$1" 2>/dev/null || return 0
+	tries=0
+	while kill -0 "$1" 2>/dev/null && [ "$tries" -lt 150 ]; do
+		tries=$((tries + 1))
+		sleep 0.1
+	done
+	kill -9 "$1" 2>/dev/null || true
+}
+
+stop() {
+	[ -z "$worker" ] || end "$worker"
+	[ -z "$server" ] || end "$server"
+}
+
+await() {	# $1: what, $2: its process, $3: its log; then the command that tells
+	what=$1 process=$2 log=$3
+	shift 3
+	tries=0
+	until "$@"; do
+		tries=$((tries + 1))
+		if ! kill -0 "$process" 2>/dev/null || [ "$tries" -ge 600 ]; then
+			cat "$log"
+			echo "The $what did not start; its log is $log"
+			exit 1
+		fi
+		sleep 0.1
+	done
+}
 
 echo "This demo"
 [ -z "$missing" ] || echo "  installs these packages of the distribution: $missing"
-[ -x build/venv/bin/python ] || echo "  installs the official Python SDK into build/venv"
-echo "  builds build/hatchet, starts it with a Postgres of its own in $dir,"
-echo "  and runs a worker and a trigger written with the official Python SDK."
-if [ "${YES:-}" != 1 ]; then
-	printf 'Go on? [y/N] '
-	read -r answer || answer=
-	case $answer in y | Y | yes) ;; *) echo "Nothing was done."; exit 1 ;; esac
+[ -e build/venv/.done ] || echo "  installs the official Python SDK, with what it needs, into build/venv"
+echo "  builds build/hatchet and starts it with a Postgres of its own in $data,"
+echo "  runs a worker and a trigger written with the official Python SDK."
+if [ "${YES:-}" != 1 ] && ! ask "Go on?"; then
+	echo "Nothing was done; YES=1 make demo goes on without a question."
+	exit 1
 fi
 
-say() { echo "== $*"; }
 say "packages"
-tools/setup.sh
+tools/setup.sh --run
 say "build"
 make -s -j2 all venv
+# settings of another server or client must not reach this one
+for name in $(env | sed -n 's/^\(\(SERVER\|HATCHET\|DATABASE\)_[A-Z0-9_]*\)=.*/\1/p'); do
+	unset "$name"
+done
+if build/hatchet server status --data-dir "$data" >/dev/null 2>&1; then
+	echo "The server of an earlier demo is still running; stop it with:  build/hatchet server stop --data-dir $data"
+	exit 1
+fi
 mkdir -p "$dir"
-chmod 755 "$dir"
-rm -f "$dir/env"
+rm -f "$dir/env" "$dir/worker.log"
+trap stop EXIT
+trap 'exit 130' INT TERM HUP
+
 say "server"
-# Postgres, which does not run as root, may not reach this checkout: root's data stands elsewhere, apart for each checkout
-if [ "$(id -u)" = 0 ]; then data=/var/lib/hatchet-demo/$(printf %s "$PWD" | cksum | cut -d ' ' -f 1); else data=$dir/data; fi
 setsid build/hatchet server start --dashboard-port 0 --grpc-port 0 --data-dir "$data" --env-file "$dir/env" >"$dir/server.log" 2>&1 </dev/null &
 server=$!
-worker=
-stop() {
-	[ -z "$worker" ] || kill "$worker" 2>/dev/null || true
-	[ "${keep:-}" = 1 ] || build/hatchet server stop --data-dir "$data" 2>/dev/null || true
-}
-trap stop EXIT
-tries=0
-until [ -f "$dir/env" ]; do
-	kill -0 "$server" 2>/dev/null || { cat "$dir/server.log"; exit 1; }
-	tries=$((tries + 1))
-	[ "$tries" -lt 600 ] || { echo "the server is not ready after a minute; see $dir/server.log"; exit 1; }
-	sleep 0.1
-done
+await server "$server" "$dir/server.log" test -f "$dir/env"
 set -a
 # shellcheck disable=SC1091 # written by the server
 . "$dir/env"
 set +a
-say "worker and trigger"
+
+say "worker"
 PYTHONUNBUFFERED=1 build/venv/bin/python examples/python/worker.py >"$dir/worker.log" 2>&1 </dev/null &
 worker=$!
-if ! result=$(cd examples/python && timeout 60 ../../build/venv/bin/python trigger.py 2>"$dir/trigger.log"); then
+await worker "$worker" "$dir/worker.log" grep -q 'waiting for tasks' "$dir/worker.log"
+
+say "trigger"
+if ! result=$(timeout 60 build/venv/bin/python examples/python/trigger.py 2>"$dir/trigger.log"); then
 	cat "$dir/trigger.log" "$dir/worker.log"
 	exit 1
 fi
+end "$worker"
+worker=
 echo
 echo "result      $result"
 echo "dashboard   $HATCHET_CLIENT_SERVER_URL"
 echo "gRPC        $HATCHET_CLIENT_HOST_PORT"
 echo "env file    $dir/env"
-if [ "${KEEP:-}" != 1 ] && [ "${YES:-}" != 1 ] && [ -t 0 ]; then
-	printf 'Leave the server running? [y/N] '
-	read -r answer || answer=
-	case $answer in y | Y | yes) KEEP=1 ;; esac
+if [ "${KEEP:-}" != 1 ] && [ "${YES:-}" != 1 ] && [ -t 0 ] && ask "Leave the server running?"; then
+	KEEP=1
 fi
 if [ "${KEEP:-}" = 1 ]; then
-	keep=1
-	echo "The server runs on; stop it with: build/hatchet server stop --data-dir $data"
+	server=
+	echo "The server runs on.  Its clients' environment: set -a; . $dir/env"
+	echo "Stop it with:  build/hatchet server stop --data-dir $data"
 fi
