@@ -768,6 +768,7 @@ void h2_timer(struct h2 *h)
 void h2_drain(struct h2 *h)
 {
 	h->draining = true;
+	h->c->linger = true;	/* a client whose write fails takes that for the reason, and does not read ours */
 	(void)nghttp2_submit_goaway(h->ng, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(h->ng), NGHTTP2_NO_ERROR, NULL, 0);
 	if (h->n_streams == 0)
 		conn_finish(h->c);
