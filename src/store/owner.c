@@ -118,6 +118,7 @@ static void lose(struct owner *o)
 	log_warn("ownership lost", F_I64("engine", o->engine_id));
 	o->engine_id = 0;
 	o->has_lock = o->has_shards = o->must_resume = false;
+	o->address[0] = '\0';		/* no longer ours; the next claim tells whose */
 	timer_clear(o->lock_timer);
 	o->phase = o->is_up ? PHASE_WAIT : PHASE_DOWN;
 	err_set(&err, ERR_ABORTED, "another server has taken over");
