@@ -7,6 +7,8 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PB = os.path.join(TOP, "build", "crash-pb")
+# gRPC would do work of its own in a child between fork and exec, and sometimes not come back from it
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 GONE = "gone"  # nobody answered: what became of the call is unknown
 
