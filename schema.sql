@@ -1,7 +1,7 @@
 -- The database of hatchet: everything lives in schema `hatchet`.
 --
 -- Run whole, in one transaction under an advisory lock, at first start and at every upgrade: each statement may be repeated.
--- Words, keys and invariants are those of the data model: int4 numbers for dictionary rows, int8 ids made by the owning
+-- ARCHITECTURE.md tells how it is used.  Keys: int4 numbers for dictionary rows, int8 ids made by the owning
 -- engine (41 bit ms since 2024-01-01 UTC, 6 bit shard, 16 bit counter), history in one range partition per UTC day.
 -- Hot tables have no foreign keys, no triggers and no default partition.
 

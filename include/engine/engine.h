@@ -1,7 +1,7 @@
 /* The deterministic core: who runs what, when.  Events in, effects out.
  *
  * Pure: reads only its arguments and its own memory.  No clock, randomness, I/O, SQL or logging.  Same inputs, same outputs.
- * It holds no payloads and no names: only numbers (data-model 1).  Its memory is a cache of `live`, `queue_item` and the
+ * It holds no payloads and no names: only numbers.  Its memory is a cache of `live`, `queue_item` and the
  * dictionaries; dropped and rebuilt by RESTORE events after a takeover.
  *
  * The shell (svc) feeds the events of a loop turn to engine_step(), puts the storing effects into the pending flush in order,
@@ -9,7 +9,7 @@
  * at that step has committed.  Memory moves ahead of the commit; a flush whose fate is unknown is settled by flush number, so
  * memory is never wrong unless ownership is lost, and then it is dropped whole.
  *
- * Inside a flush rows are applied by kind (data-model 3: ends, retries, inserts, loads, assigns/starts).  FX_SEAL tells the
+ * Inside a flush rows are applied by kind (ends, retries, inserts, loads, assigns, starts: store/flush.h).  FX_SEAL tells the
  * shell that the next effect must not share a flush with an earlier one of the pending flush (e.g. an END of a task whose
  * INSERT is still pending): it closes the pending flush and opens the next.  When the shell closes a pending flush for a reason
  * of its own, it calls engine_flush_sealed(); never for FX_SEAL, by which the engine has counted the effects that follow. */

@@ -20,7 +20,7 @@ enum run_status {
 };
 const char *run_status_name(enum run_status s);
 bool run_status_parse(struct str s, enum run_status *ret) MUST_USE;
-/* The one definition (data-model 2): live state < 0 means no live row. */
+/* The one definition; hatchet.run_status() is the same in SQL.  A live state < 0 means no live row. */
 enum run_status run_status_of(int live_state, bool in_tail, int last_attempt_status);
 
 /* rank orders a queue: 0 retry/reassign/restore, then 1,2,3 for priority 3,2,1 */

@@ -1,4 +1,4 @@
-/* The rows of one flush: one transaction of the owner (data-model 3), built column by column for unnest.
+/* The rows of one flush: one transaction of the owner, built column by column for unnest.
  *
  * Order inside the transaction, whatever the order of the calls: fence, ends, retries, tasks + live + queue_item, loads,
  * assign/start/requeue/touch, notes.  Strings are copied.  A flush can be sent again unchanged. */

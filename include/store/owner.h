@@ -1,4 +1,4 @@
-/* Ownership of the shards: acquire, prove, lose, take over; and the one way to write fenced tables (data-model 3, 7, 8).
+/* Ownership of the shards: acquire, prove, lose, take over; and the one way to write fenced tables (ARCHITECTURE.md, Who may write).
  *
  * Hides: the engine row and its session advisory lock, claiming shards, standby (tries the owner's lock once a second), and
  * the fate of a flush whose connection was lost (epoch+1 returning flush_no; sent again when it had not committed). */

@@ -133,7 +133,7 @@ size_t query_meta(struct req *r, const char *name, struct str **ret);
 bool query_workflows(struct req *r, const char *name, int32_t **ret, uint32_t *ret_n, struct err *err) MUST_USE;
 int32_t workflow_no_of(struct req *r, const struct uuid *u);
 
-/* timeline.c: what happened to one task, oldest first (data-model 5). */
+/* timeline.c: what happened to one task, oldest first. */
 enum tl_kind {
 	TL_CREATED, TL_QUEUED, TL_ASSIGNED, TL_SENT, TL_STARTED, TL_FINISHED, TL_FAILED, TL_RETRYING, TL_CANCELLED, TL_TIMED_OUT,
 	TL_SCHEDULING_TIMED_OUT, TL_REASSIGNED, TL_SLOT_RELEASED, TL_TIMEOUT_REFRESHED, TL_COULD_NOT_SEND

@@ -85,7 +85,7 @@ struct step *rpc_send_step_action_event(struct req *r)
 	if (!p->m)
 		return req_fail_err(r, &err);
 	if (!api_id(r, pb_raw(p->m->task_run_external_id), "task_run_external_id", &id, &err))
-		return req_fail(r, ERR_INVALID, "%s", err.msg);	/* unknown too: never retried (wire 3.7) */
+		return req_fail(r, ERR_INVALID, "%s", err.msg);	/* unknown too: never retried */
 	if (PB_HAS(p->m, retry_count) && (p->m->retry_count < 0 || p->m->retry_count > INT16_MAX))
 		return req_fail(r, ERR_INVALID, "retry_count: must be 0 to %d", INT16_MAX);
 	if (!read_report(r, p, &skip, &err))

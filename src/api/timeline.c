@@ -1,4 +1,4 @@
-/* What happened to one task, computed from its rows: nothing of it is stored a second time (data-model 5).  Pure.
+/* What happened to one task, computed from its rows: nothing of it is stored a second time.  Pure.
  * Invariant: ordered by time, and among equal times in the order in which such things happen. */
 #include "api_int.h"
 
@@ -72,7 +72,7 @@ static void add_end(struct tl *l, const struct attempt_view *v, bool has_next)
 
 	if (v->status == ATTEMPT_LOST && !has_next)
 		kind = TL_FAILED;	/* lost once too often */
-	/* what leads to the next attempt carries its number (semantics-core 1.3) */
+	/* what leads to the next attempt carries its number */
 	e = add(l, kind, v->finished_at, kind == TL_REASSIGNED ? next : v->attempt);
 	e->worker_no = v->worker_no;
 	if (v->status == ATTEMPT_COMPLETED)

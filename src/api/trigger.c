@@ -32,7 +32,7 @@ bool trigger_check_texts(const struct trigger_args *t, size_t bytes_max, struct 
 	return true;
 }
 
-/* Child fields mean something only together with the parent's task (wire 4.4). */
+/* Child fields mean something only together with the parent's task. */
 static bool parent_check(struct req *r, const struct trigger_args *t, struct svc_trigger_item *ret, struct err *err)
 {
 	struct uuid u;

@@ -1,6 +1,6 @@
 /* One flush: rows collected by kind, sent as one statement per kind that has rows.
  *
- * Invariant: the order of the statements is fixed (data-model 3) and the caller's order of calls is kept inside a kind; what
+ * Invariant: the order of the statements is fixed and the caller's order of calls is kept inside a kind; what
  * has to happen in another order belongs into two flushes.  Columns are filled as rows come, so that sending costs no copy;
  * only what may be changed later (starts, touches) or is summed up (minutes) waits in structs.
  * Does not decide anything about tasks and does not know whether it was committed. */
