@@ -32,8 +32,9 @@ struct server_limits {
 	uint32_t header_timeout_ms;		/* 10 s for a slow client's header */
 	uint32_t body_timeout_ms;		/* 30 s without progress */
 	uint32_t idle_timeout_ms;		/* 75 s HTTP/1.1 keep-alive */
-	uint32_t ping_after_ms;			/* 30 s of silence on HTTP/2: PING; 20 s without answer: close */
-	uint32_t resets_per_s_max;		/* 200 RST_STREAM per connection and second, then GOAWAY ENHANCE_YOUR_CALM */
+	uint32_t conn_in_bytes_max;		/* 64 MiB of requests not yet whole on one HTTP/2 connection: RESOURCE_EXHAUSTED */
+	uint32_t ping_after_ms, ping_answer_ms;	/* 30 s of silence on HTTP/2: PING; 20 s without answer: close */
+	uint32_t resets_per_s_max;		/* 200 RST_STREAM per connection and second, sent or provoked, then GOAWAY ENHANCE_YOUR_CALM */
 };
 extern const struct server_limits server_limits_default;
 

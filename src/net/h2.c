@@ -2,17 +2,16 @@
  *
  * gRPC streams feed a message framer; other requests collect a body and go the way of HTTP/1.1.  Data is pulled by flow
  * control: a stream's queue is read by nghttp2 when its window allows, nothing is pushed. */
+#include "h2_late.h"
 #include "net_int.h"
 
 #include "base/text.h"
 
-#include <nghttp2/nghttp2.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { FRAME_HEAD = 9, PREFACE = 24 };
-enum { CLOSED_KEPT = 256 };	/* streams of the past that a late frame can be told for; power of two */
-enum { PULL_MAX = 256 << 10, WINDOW = 1 << 20, CONN_WINDOW = 16 << 20, PING_ANSWER_US = 20000000 };
+enum { PULL_MAX = 256 << 10, WINDOW = 1 << 20, CONN_WINDOW = 16 << 20 };
 
 struct h2 {
 	struct conn *c;
@@ -20,16 +19,13 @@ struct h2 {
 	struct list streams;
 	uint32_t n_streams;
 	bool draining, ping_out, failed;
+	size_t held;			/* by all streams */
 	int64_t resets_from_us;
 	uint32_t resets;
 	uint32_t preface_left, frame_left;	/* where in the peer's bytes we are */
 	uint8_t head[FRAME_HEAD];
 	size_t head_n;
-	int32_t max_id;			/* highest stream the peer opened */
-	struct {
-		int32_t id;
-		bool by_peer;		/* the peer had ended its side */
-	} closed[CLOSED_KEPT];
+	struct h2_late late;
 };
 
 struct h2s {			/* one stream; freed when nghttp2 closes it */
@@ -39,7 +35,7 @@ struct h2s {			/* one stream; freed when nghttp2 closes it */
 	int32_t id;
 	struct arena *a;	/* until the request takes it */
 	VEC(struct header) headers;
-	size_t header_bytes;
+	size_t header_bytes, held;	/* held: bytes of a request that is not yet whole */
 	struct str method, path, content_type;
 	bool is_grpc, headers_done, begun, responded, in_ended, peer_reset, counted;
 	const struct rpc_method *rpc;
@@ -437,6 +433,29 @@ static void grpc_data(struct h2s *s, struct str in)
 	}
 }
 
+static void refuse_http(struct h2s *s, const char *status)
+{
+	nghttp2_nv nvs[] = {nv(":status", str_c(status))};
+
+	submit(s, nvs, 1, false);
+}
+
+/* Few streams may bring large requests, many may bring small ones; but not all of them the largest at a time. */
+static void hold(struct h2s *s)
+{
+	size_t now = grpc_in_left(&s->in) + s->body.n + (s->begun ? 0 : s->first.n);
+	struct h2 *h = s->h;
+
+	h->held += now - s->held;
+	s->held = now;
+	if (h->held <= h->c->server->conf.limits.conn_in_bytes_max || s->responded)
+		return;
+	if (s->is_grpc)
+		respond_error(s, 8, "too much in unfinished calls on this connection");
+	else
+		refuse_http(s, "429");
+}
+
 static void http_data(struct h2s *s, struct str in)
 {
 	uint32_t max = s->h->c->server->conf.limits.http_body_bytes_max;
@@ -444,10 +463,7 @@ static void http_data(struct h2s *s, struct str in)
 	if (s->responded)
 		return;
 	if (s->body.n + in.n > max) {
-		nghttp2_nv nvs[] = {nv(":status", STR("413"))};
-
-		submit(s, nvs, 1, false);
-		(void)nghttp2_submit_rst_stream(s->h->ng, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+		refuse_http(s, "413");
 		return;
 	}
 	strb_puts(&s->body, in);
@@ -461,6 +477,8 @@ static void in_end(struct h2s *s)
 	if (!s->is_grpc) {
 		if (!s->begun && !s->responded)
 			begin(s, arena_dup(s->a, strb_str(&s->body)));
+		strb_fini(&s->body);
+		hold(s);
 		return;
 	}
 	if (s->rpc && s->rpc->kind == RPC_BIDI) {
@@ -475,39 +493,9 @@ static void in_end(struct h2s *s)
 		return;
 	}
 	begin(s, s->first);
-}
-
-static void remember_closed(struct h2 *h, int32_t id, bool by_peer)
-{
-	size_t at = (size_t)(id / 2) & (CLOSED_KEPT - 1);
-
-	h->closed[at].id = id;
-	h->closed[at].by_peer = by_peer;
-}
-
-/* nghttp2 ignores frames on streams that are closed, without a word.  A frame after the peer's own end, or a stream opened
- * below one that was opened before, is a broken peer: the connection ends (RFC 9113, 5.1).  After our RST_STREAM late frames
- * are normal. */
-static void check_late(struct h2 *h, uint8_t type, int32_t id)
-{
-	size_t at = (size_t)(id / 2) & (CLOSED_KEPT - 1);
-	uint32_t error = NGHTTP2_NO_ERROR;
-
-	if (id <= 0 || (type != NGHTTP2_HEADERS && type != NGHTTP2_DATA))
-		return;
-	if (id > h->max_id) {
-		if (type == NGHTTP2_HEADERS)
-			h->max_id = id;
-		return;
-	}
-	if (nghttp2_session_get_stream_remote_close(h->ng, id) >= 0)
-		return;	/* open: nghttp2 knows */
-	if (h->closed[at].id == id)
-		error = h->closed[at].by_peer ? NGHTTP2_STREAM_CLOSED : NGHTTP2_NO_ERROR;
-	else if (type == NGHTTP2_HEADERS && id > h->max_id - CLOSED_KEPT)
-		error = NGHTTP2_PROTOCOL_ERROR;
-	if (error != NGHTTP2_NO_ERROR)
-		(void)nghttp2_session_terminate_session(h->ng, error);
+	strb_fini(&s->in.buf);
+	s->in.off = 0;
+	hold(s);
 }
 
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
@@ -554,6 +542,19 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t 
 	return 0;
 }
 
+/* Begun work that is thrown away, again and again, is an attack whoever says so (CVE-2023-44487, CVE-2025-8671). */
+static void count_reset(struct h2 *h)
+{
+	int64_t now = loop_now(h->c->server->conf.loop).mono_us;
+
+	if (now - h->resets_from_us > 1000000) {
+		h->resets_from_us = now;
+		h->resets = 0;
+	}
+	if (++h->resets > h->c->server->conf.limits.resets_per_s_max)
+		(void)nghttp2_session_terminate_session(h->ng, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
 static int on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 {
 	struct h2 *h = arg;
@@ -561,16 +562,8 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 
 	if (f->hd.type == NGHTTP2_PING && (f->hd.flags & NGHTTP2_FLAG_ACK))
 		h->ping_out = false;
-	if (f->hd.type == NGHTTP2_RST_STREAM) {
-		int64_t now = loop_now(h->c->server->conf.loop).mono_us;
-
-		if (now - h->resets_from_us > 1000000) {
-			h->resets_from_us = now;
-			h->resets = 0;
-		}
-		if (++h->resets > h->c->server->conf.limits.resets_per_s_max)
-			(void)nghttp2_session_terminate_session(ng, NGHTTP2_ENHANCE_YOUR_CALM);
-	}
+	if (f->hd.type == NGHTTP2_RST_STREAM)
+		count_reset(h);
 	if (!s)
 		return 0;
 	if (f->hd.type == NGHTTP2_RST_STREAM)
@@ -588,6 +581,10 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 {
 	struct h2s *s = nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
 
+	/* the peer's fault: neither ours after an early answer, nor a stream too many, which began nothing */
+	if (f->hd.type == NGHTTP2_RST_STREAM && f->rst_stream.error_code != NGHTTP2_NO_ERROR &&
+	    f->rst_stream.error_code != NGHTTP2_REFUSED_STREAM)
+		count_reset(arg);
 	if (s && !s->in_ended && (f->hd.type == NGHTTP2_HEADERS || f->hd.type == NGHTTP2_DATA) && (f->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		(void)nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
 	return 0;
@@ -603,6 +600,7 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
 		grpc_data(s, (struct str){(const char *)data, n});
 	else
 		http_data(s, (struct str){(const char *)data, n});
+	hold(s);
 	return 0;
 }
 
@@ -610,6 +608,7 @@ static void h2s_free(struct h2s *s)
 {
 	list_del(&s->node);
 	s->h->n_streams--;
+	s->h->held -= s->held;
 	if (s->x.req)
 		req_gone(s->x.req);
 	if (s->st)
@@ -635,7 +634,7 @@ static int on_close(nghttp2_session *ng, int32_t id, uint32_t code, void *arg)
 
 	if (!s)
 		return 0;
-	remember_closed(h, id, s->in_ended || s->peer_reset);
+	h2_late_closed(&h->late, id, s->in_ended || s->peer_reset);
 	(void)nghttp2_session_set_stream_user_data(ng, id, NULL);
 	h2s_free(s);
 	if (h->draining && h->n_streams == 0)
@@ -720,7 +719,7 @@ void h2_data(struct h2 *h, struct str in)
 
 				h->head_n = 0;
 				h->frame_left = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
-				check_late(h, p[3], (int32_t)(((uint32_t)p[5] & 127) << 24 | (uint32_t)p[6] << 16 |
+				h2_late_check(&h->late, h->ng, p[3], (int32_t)(((uint32_t)p[5] & 127) << 24 | (uint32_t)p[6] << 16 |
 							      (uint32_t)p[7] << 8 | p[8]));
 				if (!feed(h, p, FRAME_HEAD))
 					return;
@@ -745,14 +744,20 @@ void h2_pull(struct h2 *h)
 		h->c->want_close = true;
 }
 
-/* Silence: ping; no answer: the peer is gone. */
+/* Silence: ping; no answer: the peer is gone.  One that is to be closed and does not read what is left for it, too. */
 void h2_timer(struct h2 *h)
 {
 	struct conn *c = h->c;
-	int64_t now = loop_now(c->server->conf.loop).mono_us;
-	int64_t silent = now - c->last_in_us, after = (int64_t)c->server->conf.limits.ping_after_ms * 1000;
+	const struct server_limits *lim = &c->server->conf.limits;
+	int64_t now = loop_now(c->server->conf.loop).mono_us, answer = (int64_t)lim->ping_answer_ms * 1000;
+	int64_t silent = now - c->last_in_us, after = (int64_t)lim->ping_after_ms * 1000;
 
-	if (silent < after) {
+	if (c->want_close) {
+		if (now - c->last_out_us >= answer)
+			conn_close(c);
+		else
+			timer_set(c->timer, c->last_out_us + answer);
+	} else if (silent < after) {
 		h->ping_out = false;
 		timer_set(c->timer, c->last_in_us + after);
 	} else if (h->ping_out) {
@@ -761,7 +766,7 @@ void h2_timer(struct h2 *h)
 		h->ping_out = true;
 		(void)nghttp2_submit_ping(h->ng, NGHTTP2_FLAG_NONE, NULL);
 		conn_dirty(c);
-		timer_set(c->timer, now + PING_ANSWER_US);
+		timer_set(c->timer, now + answer);
 	}
 }
 

@@ -15,6 +15,7 @@ const struct server_limits server_limits_default = {.conns_max = CONF_CONNS_MAX,
 	.msg_bytes_max = CONF_MESSAGE_BYTES_MAX, .stream_send_bytes_max = CONF_STREAM_OUT_BYTES_MAX,
 	.http_body_bytes_max = CONF_HTTP_BODY_BYTES_MAX, .header_timeout_ms = CONF_HEADER_TIMEOUT_MS,
 	.body_timeout_ms = CONF_BODY_TIMEOUT_MS, .idle_timeout_ms = CONF_IDLE_TIMEOUT_MS, .ping_after_ms = CONF_PING_AFTER_MS,
+	.ping_answer_ms = CONF_PING_ANSWER_MS, .conn_in_bytes_max = CONF_CONN_IN_BYTES_MAX,
 	.resets_per_s_max = CONF_RESETS_PER_S_MAX};
 
 struct listener {

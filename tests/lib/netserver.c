@@ -137,6 +137,7 @@ static struct step *rpc_many(struct req *r)
 	struct flow *f;
 	struct step *s = open_stream(r, &ops, &f);
 
+	f->n->many = f->st;
 	pump(f);
 	return s;
 }

@@ -12,6 +12,7 @@ struct netserver {
 	struct loop *loop;
 	struct server *server;
 	uint64_t sent;			/* messages of Many that were taken */
+	struct stream *many;		/* the last Many */
 	uint64_t closed;		/* streams that ended */
 	VEC(struct op *) waits;
 	bool holding;

@@ -419,7 +419,7 @@ TEST(readers_of_a_reply)
 	}
 }
 
-/* --- decided alike for both protocols ---------------------------------------------------------------------------------------- */
+/* --- decided alike for both protocols ------------------------------------------------------------------------------ */
 
 static void get(struct peer *p, const char *path, const char *headers)
 {

@@ -1,226 +1,20 @@
-/* The wire on real sockets: limits, timeouts, flow control, deadlines, the way down.  The peer is nghttp2's client, or bytes. */
-#include "netserver.h"
-#include "tap.h"
+/* The wire on real sockets: calls, flow control, deadlines, ports, the way down. */
+#include "../../src/net/net_int.h"
+#include "h2client.h"
 
-#include "base/strb.h"
-
-#include <nghttp2/nghttp2.h>
-#include <stdio.h>
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <zlib.h>
 
-enum { MS = 1000, STREAMS = 64 };
-
-struct call {			/* what came back on one stream */
-	char http[8], status[8], message[200], details[200];
-	struct strb body;
-	uint32_t code;		/* of its end */
-	bool ended;
-	const char *send;
-	size_t left;
-};
-
-struct client {
-	struct netserver *n;
-	int fd;
-	nghttp2_session *h2;
-	struct call calls[STREAMS];
-	uint32_t goaway;	/* error code + 1 */
-	bool pong, eof;
-	struct strb raw;	/* HTTP/1.1 */
-};
-
-static struct server_limits fast(void)
-{
-	struct server_limits l = server_limits_default;
-
-	l.header_timeout_ms = l.body_timeout_ms = 150;
-	l.idle_timeout_ms = 300;
-	l.msg_bytes_max = l.http_body_bytes_max = 100000;
-	l.stream_send_bytes_max = 200000;
-	l.resets_per_s_max = 20;
-	return l;
-}
-
-/* --- the client ------------------------------------------------------------------------------------------------------------ */
-
-static struct call *call_of(struct client *c, int32_t id)
-{
-	CHECK(id / 2 < STREAMS);
-	return &c->calls[id / 2];
-}
-
-static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t nn, const uint8_t *value, size_t vn,
-		     uint8_t flags, void *arg)
-{
-	struct call *k = call_of(arg, f->hd.stream_id);
-	struct str key = {(const char *)name, nn};
-	char *to = str_eq(key, STR(":status")) ? k->http : str_eq(key, STR("grpc-status")) ? k->status :
-		   str_eq(key, STR("grpc-message")) ? k->message : str_eq(key, STR("grpc-status-details-bin")) ? k->details : NULL;
-	size_t room = to == k->http || to == k->status ? sizeof(k->http) : sizeof(k->message);
-
-	if (to)
-		(void)snprintf(to, room, "%.*s", (int)vn, (const char *)value);
-	return 0;
-}
-
-static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *arg)
-{
-	strb_put(&call_of(arg, id)->body, p, n);
-	return 0;
-}
-
-static int on_close(nghttp2_session *s, int32_t id, uint32_t code, void *arg)
-{
-	call_of(arg, id)->code = code;
-	call_of(arg, id)->ended = true;
-	return 0;
-}
-
-static int on_frame(nghttp2_session *s, const nghttp2_frame *f, void *arg)
-{
-	struct client *c = arg;
-
-	if (f->hd.type == NGHTTP2_GOAWAY)
-		c->goaway = f->goaway.error_code + 1;
-	if (f->hd.type == NGHTTP2_PING && (f->hd.flags & NGHTTP2_FLAG_ACK))
-		c->pong = true;
-	return 0;
-}
-
-static ssize_t read_body(nghttp2_session *s, int32_t id, uint8_t *buf, size_t room, uint32_t *flags, nghttp2_data_source *src, void *arg)
-{
-	struct call *k = src->ptr;
-	size_t n = MIN(room, k->left);
-
-	memcpy(buf, k->send, n);
-	k->send += n;
-	k->left -= n;
-	if (k->left == 0)
-		*flags |= NGHTTP2_DATA_FLAG_EOF;
-	return (ssize_t)n;
-}
-
-static struct client *client_new(const struct server_limits *l, bool h2)
-{
-	struct client *c = xcalloc(1, sizeof(*c));
-	nghttp2_session_callbacks *cb;
-	nghttp2_option *opt;
-
-	c->n = netserver_new(l);
-	c->fd = netserver_connect(c->n);
-	strb_init(&c->raw, 4 << 20);
-	for (size_t i = 0; i < STREAMS; i++)
-		strb_init(&c->calls[i].body, 16 << 20);
-	if (!h2)
-		return c;
-	CHECK(nghttp2_session_callbacks_new(&cb) == 0 && nghttp2_option_new(&opt) == 0);
-	nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
-	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
-	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
-	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
-	nghttp2_option_set_no_auto_window_update(opt, 1);	/* a test that reads says so */
-	CHECK(nghttp2_session_client_new2(&c->h2, cb, c, opt) == 0);
-	nghttp2_option_del(opt);
-	nghttp2_session_callbacks_del(cb);
-	CHECK(nghttp2_submit_settings(c->h2, 0, NULL, 0) == 0);
-	return c;
-}
-
-static void client_free(struct client *c)
-{
-	nghttp2_session_del(c->h2);
-	(void)close(c->fd);
-	netserver_free(c->n);
-	for (size_t i = 0; i < STREAMS; i++)
-		strb_fini(&c->calls[i].body);
-	strb_fini(&c->raw);
-	free(c);
-}
-
-static void put(struct client *c, const void *p, size_t n)
-{
-	if (n && send(c->fd, p, n, MSG_NOSIGNAL) < 0)
-		c->eof = true;
-}
-
-/* Both sides act until nothing comes for @us. */
-static void turn(struct client *c, int64_t us)
-{
-	static uint8_t in[1 << 17];
-	ssize_t n;
-	const uint8_t *out;
-
-	while (c->h2 && (n = nghttp2_session_mem_send(c->h2, &out)) > 0)
-		put(c, out, (size_t)n);
-	netserver_turns(c->n, us);
-	while ((n = recv(c->fd, in, sizeof(in), 0)) > 0) {
-		if (c->h2)
-			CHECK(nghttp2_session_mem_recv(c->h2, in, (size_t)n) >= 0);
-		else
-			strb_put(&c->raw, in, (size_t)n);
-	}
-	if (n == 0)
-		c->eof = true;
-	while (c->h2 && (n = nghttp2_session_mem_send(c->h2, &out)) > 0)
-		put(c, out, (size_t)n);
-}
-
-#define UNTIL(c, cond)                                                      \
-	do {                                                                \
-		for (int i_ = 0; i_ < 2000 && !(cond); i_++)                \
-			turn(c, 2 * MS);                                    \
-		CHECK(cond);                                                \
-	} while (0)
-
-static nghttp2_nv pair(const char *name, const char *value)
-{
-	return (nghttp2_nv){(uint8_t *)(uintptr_t)name, (uint8_t *)(uintptr_t)value, strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE};
-}
-
-/* A gRPC call with one message, or with @raw bytes as its body; more: a further header or NULL. */
-static struct call *rpc_raw(struct client *c, const char *path, struct str raw, const char *name, const char *value)
-{
-	nghttp2_nv nv[8] = {pair(":method", "POST"), pair(":scheme", "http"), pair(":path", path), pair(":authority", "x"),
-		pair("content-type", "application/grpc"), pair("te", "trailers")};
-	size_t n = 6;
-	struct call *k = call_of(c, (int32_t)nghttp2_session_get_next_stream_id(c->h2));
-	nghttp2_data_provider dp = {.source.ptr = k, .read_callback = read_body};
-
-	if (name)
-		nv[n++] = pair(name, value);
-	k->send = raw.p;
-	k->left = raw.n;
-	CHECK(nghttp2_submit_request(c->h2, NULL, nv, n, &dp, NULL) > 0);
-	return k;
-}
-
-static struct str framed(struct strb *b, int flag, struct str msg)
-{
-	strb_init(b, 1 << 20);
-	strb_putc(b, (char)flag);
-	strb_be32(b, (uint32_t)msg.n);
-	strb_puts(b, msg);
-	return strb_str(b);
-}
-
-static struct call *rpc(struct client *c, const char *path, struct str msg)
-{
-	struct strb b;
-	struct call *k = rpc_raw(c, path, framed(&b, 0, msg), NULL, NULL);
-
-	turn(c, 0);
-	strb_fini(&b);
-	return k;
-}
-
-/* --- HTTP/2 and gRPC --------------------------------------------------------------------------------------------------------- */
+/* --- HTTP/2 and gRPC ----------------------------------------------------------------------------------------------- */
 
 TEST(unary_and_its_errors)
 {
-	struct server_limits l = fast();
+	struct server_limits l = limits_for_tests();
 	struct client *c = client_new(&l, true);
 	struct call *k = rpc(c, "/t.S/Echo", STR("hello"));
 
@@ -244,7 +38,7 @@ TEST(unary_and_its_errors)
 
 TEST(messages_over_the_limit_name_both_sizes)
 {
-	struct server_limits l = fast();
+	struct server_limits l = limits_for_tests();
 	struct client *c = client_new(&l, true);
 	struct call *k;
 
@@ -280,24 +74,24 @@ static struct str gzipped(struct strb *b, size_t n)
 
 TEST(gzip_messages)
 {
-	struct server_limits l = fast();
+	struct server_limits l = limits_for_tests();
 	struct client *c = client_new(&l, true);
 	struct strb zip, b;
 	struct call *k;
 
-	k = rpc_raw(c, "/t.S/Echo", framed(&b, 1, gzipped(&zip, 5000)), "grpc-encoding", "gzip");
+	k = rpc_raw(c, "/t.S/Echo", rpc_framed(&b, 1, gzipped(&zip, 5000)), "grpc-encoding", "gzip");
 	UNTIL(c, k->ended);
 	CHECK_STR(k->status, "0");
 	CHECK_EQ(k->body.n, 5005);
 	strb_fini(&zip);
 	strb_fini(&b);
 	/* a bomb: small on the wire, over the limit unpacked */
-	k = rpc_raw(c, "/t.S/Echo", framed(&b, 1, gzipped(&zip, 5000000)), "grpc-encoding", "gzip");
+	k = rpc_raw(c, "/t.S/Echo", rpc_framed(&b, 1, gzipped(&zip, 5000000)), "grpc-encoding", "gzip");
 	UNTIL(c, k->ended);
 	CHECK_STR(k->status, "8");
 	strb_fini(&zip);
 	strb_fini(&b);
-	k = rpc_raw(c, "/t.S/Echo", framed(&b, 1, STR("not gzip")), "grpc-encoding", "gzip");
+	k = rpc_raw(c, "/t.S/Echo", rpc_framed(&b, 1, STR("not gzip")), "grpc-encoding", "gzip");
 	UNTIL(c, k->ended);
 	CHECK_STR(k->status, "13");
 	strb_fini(&b);
@@ -306,12 +100,12 @@ TEST(gzip_messages)
 
 TEST(deadline)
 {
-	struct server_limits l = fast();
+	struct server_limits l = limits_for_tests();
 	struct client *c = client_new(&l, true);
 	struct strb b;
-	struct call *k = rpc_raw(c, "/t.S/Wait", framed(&b, 0, STR("")), "grpc-timeout", "50m");
+	struct call *k = rpc_raw(c, "/t.S/Wait", rpc_framed(&b, 0, STR("")), "grpc-timeout", "50m");
 
-	turn(c, 200 * MS);	/* the handler answers only when this is over */
+	client_turn(c, 200 * MS);	/* the handler answers only when this is over */
 	CHECK(k->ended);
 	CHECK_STR(k->status, "4");
 	strb_fini(&b);
@@ -321,16 +115,16 @@ TEST(deadline)
 /* A client that does not read: what is queued for it stays within its bound, and goes on when it reads again. */
 TEST(flow_control_by_pull)
 {
-	struct server_limits l = fast();
+	struct server_limits l = limits_for_tests();
 	struct client *c = client_new(&l, true);
 	struct call *k = rpc(c, "/t.S/Many", STR(""));
 	uint64_t sent;
 
 	UNTIL(c, k->body.n >= 65535);
-	turn(c, 20 * MS);
+	client_turn(c, 20 * MS);
 	sent = c->n->sent;
 	CHECK(sent * 1000 < l.stream_send_bytes_max + 65535 + 20000);
-	turn(c, 20 * MS);
+	client_turn(c, 20 * MS);
 	CHECK_EQ(c->n->sent, sent);
 	for (int i = 0; i < 20; i++) {
 		size_t had = k->body.n;
@@ -346,12 +140,12 @@ TEST(flow_control_by_pull)
 
 TEST(bidi)
 {
-	struct server_limits l = fast();
+	struct server_limits l = limits_for_tests();
 	struct client *c = client_new(&l, true);
 	struct strb b;
 	struct call *k;
 
-	(void)framed(&b, 0, STR("one"));
+	(void)rpc_framed(&b, 0, STR("one"));
 	strb_putc(&b, 0);
 	strb_be32(&b, 3);
 	strb_puts(&b, STR("two"));
@@ -366,7 +160,7 @@ TEST(bidi)
 
 TEST(ping_is_answered)
 {
-	struct server_limits l = fast();
+	struct server_limits l = limits_for_tests();
 	struct client *c = client_new(&l, true);
 
 	CHECK(nghttp2_submit_ping(c->h2, 0, NULL) == 0);
@@ -374,147 +168,156 @@ TEST(ping_is_answered)
 	client_free(c);
 }
 
-/* A silent peer is asked whether it lives; nghttp2's client answers, a stopped one does not. */
-TEST(silence_is_pinged)
-{
-	struct server_limits l = fast();
-	struct client *c;
-
-	l.ping_after_ms = 50;
-	c = client_new(&l, true);
-	for (int i = 0; i < 10; i++)
-		turn(c, 20 * MS);
-	CHECK(!c->eof);
-	client_free(c);
-}
-
-TEST(rapid_resets_end_the_connection)
-{
-	struct server_limits l = fast();
-	struct client *c = client_new(&l, true);
-
-	for (int i = 0; i < 40 && !c->goaway; i++) {
-		struct call *k = rpc(c, "/t.S/Wait", STR(""));
-
-		CHECK(nghttp2_submit_rst_stream(c->h2, 0, (int32_t)(2 * (k - c->calls) + 1), NGHTTP2_CANCEL) == 0);
-		turn(c, 0);
-	}
-	UNTIL(c, c->goaway);
-	CHECK_EQ(c->goaway - 1, NGHTTP2_ENHANCE_YOUR_CALM);
-	UNTIL(c, c->eof);
-	client_free(c);
-}
-
-TEST(headers_over_the_limit)
-{
-	struct server_limits l = fast();
-	struct client *c = client_new(&l, true);
-	char *value = xcalloc(1, 60001);
-	struct strb b;
-	struct call *k;
-
-	memset(value, 'v', 60000);
-	k = rpc_raw(c, "/t.S/Echo", framed(&b, 0, STR("")), "x-large", value);
-	UNTIL(c, k->ended);
-	CHECK(k->code != 0 || strcmp(k->status, "0") != 0);
-	strb_fini(&b);
-	k = rpc(c, "/t.S/Echo", STR("next"));
-	UNTIL(c, k->ended);
-	CHECK_STR(k->status, "0");
-	free(value);
-	client_free(c);
-}
-
-TEST(more_streams_than_allowed_are_refused)
-{
-	struct server_limits l = fast();
-	struct client *c;
-	struct call *last = NULL;
-	int refused = 0;
-
-	l.streams_per_conn_max = 5;
-	c = client_new(&l, true);
-	for (int i = 0; i < 8; i++)	/* before the settings are read */
-		last = rpc_raw(c, "/t.S/Wait", (struct str){"\0\0\0\0\0", 5}, NULL, NULL);
-	(void)last;
-	turn(c, 20 * MS);
-	turn(c, 20 * MS);
-	for (int i = 0; i < 8; i++)
-		refused += c->calls[i].ended && c->calls[i].code == NGHTTP2_REFUSED_STREAM;
-	CHECK_EQ(refused, 3);
-	client_free(c);
-}
-
-static void drained(struct op *op, const struct err *err)
-{
-	*(bool *)op->arg = true;
-}
-
-/* Streams end with UNAVAILABLE, unary calls may finish, GOAWAY tells the rest. */
+/* GOAWAY tells the peer, what runs may end: unary calls answer, streams go on until the server's owner ends them. */
 TEST(drain)
 {
-	struct server_limits l = fast();
+	struct server_limits l = limits_for_tests();
 	struct client *c = client_new(&l, true);
-	struct call *many = rpc(c, "/t.S/Bidi", STR("x")), *wait = rpc(c, "/t.S/Wait", STR(""));
+	struct call *many = rpc(c, "/t.S/Many", STR("")), *wait = rpc(c, "/t.S/Wait", STR(""));
 	bool done = false;
-	struct op op = {.fn = drained, .arg = &done};
+	struct op op = {.fn = op_sets_flag, .arg = &done};
+	size_t had;
 
-	UNTIL(c, many->body.n > 0);
-	server_drain(c->n->server, loop_mono_us() + 5000000, &op);
-	UNTIL(c, c->goaway && wait->ended);
+	UNTIL(c, many->body.n >= 65535);
+	server_drain(c->n->server, loop_mono_us() + 60000000, &op);
+	UNTIL(c, c->goaway);
 	CHECK_EQ(c->goaway - 1, NGHTTP2_NO_ERROR);
+	had = many->body.n;
+	CHECK(nghttp2_session_consume(c->h2, 1, 60000) == 0);
+	UNTIL(c, wait->ended && many->body.n >= had + 50000);
 	CHECK_STR(wait->status, "0");
+	CHECK(!many->ended && !c->eof && !done);
+	stream_end(c->n->many, ERR_UNAVAILABLE, "going away");
+	while (!many->ended) {	/* what was queued still comes */
+		had = many->body.n;
+		CHECK(nghttp2_session_consume(c->h2, 1, 50000) == 0);
+		UNTIL(c, many->ended || many->body.n >= had + 40000);
+	}
+	CHECK_STR(many->status, "14");
+	CHECK_STR(many->message, "going away");
+	CHECK_EQ(many->body.n % 1005, 0);
 	UNTIL(c, c->eof && done);
 	client_free(c);
 }
 
-/* --- HTTP/1.1 ------------------------------------------------------------------------------------------------------------------ */
-
-TEST(slow_head)
+TEST(drain_has_an_end)
 {
-	struct server_limits l = fast();
-	struct client *c = client_new(&l, false);
-	const char *p = "GET /file HTTP/1.1\r\nHost: x\r\nX-Slow: yes";
+	struct server_limits l = limits_for_tests();
+	struct client *c = client_new(&l, true);
+	struct call *many = rpc(c, "/t.S/Many", STR(""));
+	bool done = false;
+	struct op op = {.fn = op_sets_flag, .arg = &done};
+	int64_t from;
 
-	for (; *p && !c->eof; p++) {	/* each byte resets nothing */
-		put(c, p, 1);
-		turn(c, 10 * MS);
+	UNTIL(c, many->body.n >= 65535);
+	from = loop_mono_us();
+	server_drain(c->n->server, from + 200 * MS, &op);
+	UNTIL(c, done);
+	CHECK(loop_mono_us() - from >= 200 * MS);
+	UNTIL(c, c->eof && c->n->closed == 1);
+	client_free(c);
+}
+
+/* --- ports ------------------------------------------------------------------------------------------------------- */
+
+static int dial(uint16_t port)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	CHECK(fd >= 0);
+	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0) {
+		(void)close(fd);
+		return -1;
 	}
-	CHECK(c->eof);
-	client_free(c);
+	CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+	return fd;
 }
 
-TEST(stalled_body)
+/* -1: nothing yet, 0: closed, else bytes */
+static ssize_t hear(struct netserver *n, int fd, char *buf, size_t room)
 {
-	struct server_limits l = fast();
-	struct client *c = client_new(&l, false);
-	static const char head[] = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc";
+	ssize_t got = -1;
 
-	put(c, head, sizeof(head) - 1);
-	UNTIL(c, c->eof);
-	client_free(c);
+	for (int i = 0; i < 100 && got < 0; i++) {
+		netserver_turns(n, MS);
+		got = recv(fd, buf, room, 0);
+		if (got < 0 && errno == ECONNRESET)
+			got = 0;
+	}
+	return got;
 }
 
-TEST(idle_connection)
+TEST(a_port_speaks_both)
 {
-	struct server_limits l = fast();
-	struct client *c = client_new(&l, false);
-	static const char head[] = "GET /file HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct server_limits l = limits_for_tests();
+	struct netserver *n = netserver_new(&l);
+	static const char get[] = "GET /file HTTP/1.1\r\nHost: x\r\n\r\n",
+		preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0";
+	char in[4096];
+	uint16_t port, other;
+	struct err err;
+	int fd;
 
-	put(c, head, sizeof(head) - 1);
-	UNTIL(c, c->raw.n > 0);
-	CHECK(str_starts(strb_str(&c->raw), STR("HTTP/1.1 200")));
-	CHECK(!c->eof);
-	UNTIL(c, c->eof);
-	client_free(c);
+	CHECK(server_listen(n->server, "127.0.0.1", 0, &port, &err));
+	CHECK(port != 0);
+	CHECK(!server_listen(n->server, "127.0.0.1", port, &other, &err));
+	CHECK_EQ(err.code, ERR_UNAVAILABLE);
+	CHECK(strstr(err.msg, "cannot listen on 127.0.0.1 port "));
+	CHECK(!server_listen(n->server, "no address", 0, &other, &err));
+	CHECK_EQ(err.code, ERR_INVALID);
+	for (size_t cut = 1; cut < 24; cut++) {	/* wherever the first bytes are cut */
+		fd = dial(port);
+		CHECK(send(fd, preface, cut, 0) == (ssize_t)cut);
+		netserver_turns(n, 0);
+		CHECK(send(fd, preface + cut, sizeof(preface) - cut, 0) > 0);
+		CHECK(hear(n, fd, in, sizeof(in)) >= 9);
+		CHECK_EQ(in[3], 4);	/* SETTINGS */
+		(void)close(fd);
+		fd = dial(port);
+		CHECK(send(fd, get, cut, 0) == (ssize_t)cut);
+		netserver_turns(n, 0);
+		CHECK(send(fd, get + cut, sizeof(get) - 1 - cut, 0) > 0);
+		CHECK(hear(n, fd, in, sizeof(in)) > 12);
+		CHECK(memcmp(in, "HTTP/1.1 200", 12) == 0);
+		(void)close(fd);
+	}
+	netserver_free(n);
 }
 
-TEST(a_first_byte_that_never_goes_on)
+TEST(more_connections_than_allowed_are_closed)
 {
-	struct server_limits l = fast();
-	struct client *c = client_new(&l, false);
+	struct server_limits l = limits_for_tests();
+	struct netserver *n;
+	char in[4096];
+	uint16_t port;
+	struct err err;
+	int fd[3];
+	bool done = false;
+	struct op op = {.fn = op_sets_flag, .arg = &done};
 
-	put(c, "PRI", 3);	/* may become either protocol */
-	UNTIL(c, c->eof);
-	client_free(c);
+	l.conns_max = 2;
+	l.header_timeout_ms = 60000;
+	n = netserver_new(&l);
+	CHECK(server_listen(n->server, "127.0.0.1", 0, &port, &err));
+	for (int i = 0; i < 3; i++)
+		fd[i] = dial(port);
+	CHECK_EQ(hear(n, fd[2], in, sizeof(in)), 0);
+	CHECK_EQ(n->server->n_conns, 2);
+	(void)close(fd[2]);
+	(void)close(fd[1]);
+	for (int i = 0; i < 100 && n->server->n_conns > 1; i++)
+		netserver_turns(n, MS);
+	fd[1] = dial(port);	/* there is room again */
+	CHECK(send(fd[1], "GET /file HTTP/1.0\r\n\r\n", 22, 0) == 22);
+	CHECK(hear(n, fd[1], in, sizeof(in)) > 0);
+	server_drain(n->server, loop_mono_us() + 60000000, &op);
+	CHECK_EQ(dial(port), -1);
+	CHECK_EQ(hear(n, fd[0], in, sizeof(in)), 0);	/* has asked for nothing */
+	(void)close(fd[0]);
+	(void)close(fd[1]);
+	for (int i = 0; i < 100 && !done; i++)
+		netserver_turns(n, MS);
+	CHECK(done);
+	netserver_free(n);
 }
