@@ -572,7 +572,7 @@ void localpg_stop(struct localpg *p)
 {
 	p->stopping = true;
 	if (p->again)
-		timer_clear(p->again);
+		timer_free(p->again);
 	if (p->pid > 0) {
 		(void)kill(p->pid, SIGINT);
 		for (int i = 0; i < STOP_S * 50 && p->pid > 0; i++) {

@@ -146,9 +146,10 @@ static void drain_late(void *arg)
 {
 	struct server *s = arg;
 
-	LIST_FOREACH_SAFE(it, &s->conns)
+	if (list_empty(&s->conns))
+		drain_over(s);
+	LIST_FOREACH_SAFE(it, &s->conns)	/* over when they are freed, deferred */
 		conn_close(LIST_ENTRY(it, struct conn, node));
-	drain_over(s);
 }
 
 static void stop_listening(struct server *s)

@@ -147,7 +147,7 @@ def case_stop_under_load():
         until("the first connection's end", raws[0].ended.is_set)
         raws[0].say(50)
         raws[0].sock.close()
-        equal(s.process.wait(20), 0, "exit code")
+        equal(s.process.wait(20), 0, f"exit code; {s.tail(3000)}")
         took = time.monotonic() - began
         print(f"# stopped in {took:.2f} s; {sum(len(t.acked) for t in triggers)} triggers and {sum(len(w.completed) for w in workers)} "
               "reports acknowledged")
@@ -362,7 +362,7 @@ def main():
                 print(f"ok - {name} ({time.monotonic() - began:.1f} s)", flush=True)
             except Exception as e:
                 failed += 1
-                print(f"not ok - {name}: {type(e).__name__}: {str(e)[:700]}", flush=True)
+                print(f"not ok - {name}: {type(e).__name__}: {str(e)[:3700]}", flush=True)
                 traceback.print_exc(limit=-3, file=sys.stdout)
     finally:
         PG.stop()

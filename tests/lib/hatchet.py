@@ -23,7 +23,7 @@ import urllib.request
 # gRPC's own handlers at fork() abort now and then in a child that is about to become a server
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BIN = os.environ.get("HATCHET_BIN") or os.path.join(TOP, "build", "hatchet")
+BIN = os.path.abspath(os.environ.get("HATCHET_BIN") or os.path.join(TOP, "build", "hatchet"))
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
 
