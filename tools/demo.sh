@@ -72,7 +72,7 @@ fi
 mkdir -p "$dir"
 rm -f "$dir/env" "$dir/worker.log"
 trap stop EXIT
-trap 'exit 130' INT TERM HUP
+trap 'exit 130' INT TERM HUP PIPE
 
 say "server"
 setsid build/hatchet server start --dashboard-port 0 --grpc-port 0 --data-dir "$data" --env-file "$dir/env" >"$dir/server.log" 2>&1 </dev/null &

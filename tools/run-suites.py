@@ -52,7 +52,8 @@ SUITES = [
     Suite("handover", [VENV, "tests/e2e/test_handover.py"], 300, needs=["tests/e2e/test_handover.py"], prepare="venv"),
     Suite("rest", [VENV, "tests/e2e/test_rest.py"], 300, needs=["tests/e2e/test_rest.py"], prepare="venv"),
     Suite("effects", [VENV, "tests/e2e/test_effects.py"], 300, needs=["tests/e2e/test_effects.py"], prepare="venv"),
-    Suite("demo", ["sh", "-c", "YES=1 make demo | tee /dev/stderr | grep -q 'result  *Hello, Hatchet!'"], 600, needs=["tools/demo.sh"]),
+    Suite("demo", ["sh", "-c", "YES=1 make demo >build/test-logs/demo.out 2>&1; code=$?; cat build/test-logs/demo.out; "
+                   "[ $code = 0 ] && grep -q '^result  *Hello, Hatchet!$' build/test-logs/demo.out"], 600, needs=["tools/demo.sh"]),
     Suite("h2spec", "h2spec", 300, tools=["go"]),
     Suite("sdk-python", [VENV, "tests/sdk/drive.py", "python"], 600, needs=["tests/lib/hatchet.py"], prepare="venv"),
     Suite("sdk-typescript", [VENV, "tests/sdk/drive.py", "typescript"], 600, needs=["tests/lib/hatchet.py"],
