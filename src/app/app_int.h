@@ -56,8 +56,19 @@ int64_t process_started(int pid);
 bool mkdirs(const char *path, unsigned mode, struct err *err);
 
 /* envfile.c */
-bool envfile_check(const char *path, struct err *err);	/* can it be written? */
-bool envfile_write(const char *path, struct str token, const char *url, const char *grpc, struct err *err);	/* whole or not at all, 0600 */
+bool private_file_check(const char *path, const char *what, struct err *err);	/* can it be written? */
+bool private_file_write(const char *path, struct str text, struct err *err);	/* whole or not at all, 0600 */
+bool envfile_write(const char *path, struct str token, const char *url, const char *grpc, struct err *err);
+
+/* sidecar.c: the embedded mode of the SDKs, and how the server differs in it (cmd_server.c) */
+struct sidecar {
+	const char *handshake_file;
+	bool no_api, no_migrations, has_broker;
+};
+bool sidecar_is_asked(int argc, char **argv);
+int sidecar_main(int argc, char **argv);
+bool sidecar_tell(const struct sidecar *side, struct str token, const char *tenant, const char *grpc, const char *url, struct err *err);
+int server_run(struct command *c, const struct sidecar *side);	/* side NULL: server start */
 
 /* token.c */
 struct db_sync;
@@ -65,6 +76,7 @@ struct arena;
 struct token_spec {
 	const char *tenant_slug, *name, *public_url, *grpc_address;
 	int64_t days;
+	char *ret_tenant;	/* UUID_TEXT + 1 bytes for the tenant's id, or NULL */
 };
 bool token_make(struct db_sync *db, struct arena *a, const struct token_spec *spec, struct str *ret_jwt, struct uuid *ret_id,
 		struct err *err);

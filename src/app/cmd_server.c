@@ -18,7 +18,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { DRAIN_US = 5000000, STOP_US = 9000000, RETRY_MIN_MS = 100, RETRY_MAX_MS = 1000, TOKEN_DAYS = 90, EPHEMERAL_MB_MIN = 1024 };
+enum { DRAIN_US = 5000000, STOP_US = 9000000, RETRY_MIN_MS = 100, RETRY_MAX_MS = 1000, TOKEN_DAYS = 90, EPHEMERAL_MB_MIN = 1024,
+	SIDECAR_WAIT_US = 15000000 };
 
 static struct flag start_flags[] = {
 	{"dashboard-port", "PORT", "SERVER_PORT", "8888", "port of REST and dashboard; 0: any free one", NULL, NULL},
@@ -43,23 +44,27 @@ static struct flag start_flags[] = {
 
 struct serving {
 	struct command *c;
+	const struct sidecar *side;	/* NULL: server start */
 	struct loop *loop;
 	struct svc *svc;
 	struct api *api;
 	struct server *server;
 	struct localpg *pg;
 	const char *database_url, *dir;
-	char url[256], grpc[256];
+	char url[256], grpc[256], tenant[UUID_TEXT + 1];
 	struct str token;
 	struct running running;
 	struct op drained, stopped;
 	struct timer *stop_timer, *prepare_timer;
+	struct watch *input;
 	struct arena *arena;
-	int64_t retry_ms;
+	int64_t retry_ms, began_us;
 	int left;
 	bool stopping, told;
 	int exit_code;
 };
+
+static void stop(void *arg);
 
 static void notify_systemd(const char *text)
 {
@@ -80,12 +85,36 @@ static void notify_systemd(const char *text)
 	(void)close(fd);
 }
 
+static void fail(struct serving *s, const struct err *err)
+{
+	(void)fprintf(stderr, "%s: %s\n", s->side ? "sidecar" : "hatchet", err->msg);
+	s->exit_code = EXIT_FAILED;
+}
+
+static void tell_client(struct serving *s)
+{
+	struct err err;
+
+	if (s->told)
+		return;
+	s->told = true;
+	if (sidecar_tell(s->side, s->token, s->tenant, s->grpc, s->url, &err))
+		return;
+	fail(s, &err);
+	if (!s->stopping)
+		stop(s);
+}
+
 static void on_ready(void *arg)
 {
 	struct serving *s = arg;
 	const char *env = flag_get(s->c, "env-file");
 	struct err err;
 
+	if (s->side) {
+		tell_client(s);
+		return;
+	}
 	if (env && !envfile_write(env, s->token, s->url, s->grpc, &err))
 		log_error("the env file could not be written", F_C("why", err.msg));
 	notify_systemd("READY=1");
@@ -149,21 +178,34 @@ static bool migrate(struct db_sync *db, struct err *err)
 	return ok;
 }
 
+static bool is_migrated(struct db_sync *db, struct err *err)
+{
+	bool yes;
+
+	return boot_is_migrated(db, &yes, err) && (yes || err_set(err, ERR_PRECONDITION, "the database holds no schema of this version yet"));
+}
+
 static bool prepare_once(struct serving *s, struct err *err)
 {
 	struct db_sync *db = db_sync_open(s->database_url, err);
 	struct token_spec spec = {.tenant_slug = "default", .name = "env-file", .public_url = s->url, .grpc_address = s->grpc,
-		.days = TOKEN_DAYS};
+		.days = TOKEN_DAYS, .ret_tenant = s->tenant};
 	struct uuid id;
 	bool ok;
 
 	if (!db)
 		return false;
-	ok = boot_check(db, err) && migrate(db, err);
-	if (ok && flag_get(s->c, "env-file"))
+	ok = boot_check(db, err) && (s->side && s->side->no_migrations ? is_migrated(db, err) : migrate(db, err));
+	if (ok && (s->side || flag_get(s->c, "env-file")))
 		ok = token_make(db, s->arena, &spec, &s->token, &id, err);
 	db_sync_close(db);
 	return ok;
+}
+
+/* A client waits for its sidecar and shows nothing meanwhile. */
+static bool has_waited_enough(const struct serving *s)
+{
+	return s->side && loop_mono_us() - s->began_us > SIDECAR_WAIT_US;
 }
 
 /* A database that is merely away, from the start or in the midst of it, is waited for; anything else is said once.
@@ -175,13 +217,12 @@ static void prepare(void *arg)
 
 	if (prepare_once(s, &err)) {
 		svc_start(s->svc);
-	} else if (err.code == ERR_UNAVAILABLE) {
-		log_warn("the database is away, trying again", F_C("why", err.msg), F_I64("wait_ms", s->retry_ms));
+	} else if (err.code == ERR_UNAVAILABLE && !has_waited_enough(s)) {
+		LOG_(s->side ? LOG_INFO : LOG_WARN, "the database is away, trying again", F_C("why", err.msg), F_I64("wait_ms", s->retry_ms));
 		timer_set(s->prepare_timer, loop_mono_us() + s->retry_ms * 1000);
 		s->retry_ms = MIN(s->retry_ms * 2, RETRY_MAX_MS);
 	} else {
-		(void)fprintf(stderr, "hatchet: %s\n", err.msg);
-		s->exit_code = EXIT_FAILED;
+		fail(s, &err);
 		loop_stop(s->loop);
 	}
 }
@@ -219,23 +260,25 @@ static void warn_unknown_env(const struct command *c)
 
 static bool listen_all(struct serving *s, int64_t http, int64_t grpc, struct err *err)
 {
-	const char *host = flag_get(s->c, "host");
+	const char *host = flag_get(s->c, "host"), *name = s->side ? "127.0.0.1" : "localhost";
 	const char *url = flag_get(s->c, "url"), *address = flag_get(s->c, "grpc-address");
 	uint16_t http_port = 0, grpc_port = 0;
 
-	if (!server_listen(s->server, host, (uint16_t)http, &http_port, err))
+	bool one = (grpc == http && grpc != 0) || (s->side && s->side->no_api);
+
+	if (!server_listen(s->server, host, (uint16_t)(one ? grpc : http), &http_port, err))
 		return false;
 	grpc_port = http_port;
-	if ((grpc == 0 || grpc != http) && !server_listen(s->server, host, (uint16_t)grpc, &grpc_port, err))
+	if (!one && !server_listen(s->server, host, (uint16_t)grpc, &grpc_port, err))
 		return false;
 	if (url)
 		(void)snprintf(s->url, sizeof(s->url), "%.250s", url);
 	else
-		(void)snprintf(s->url, sizeof(s->url), "http://localhost:%u", http_port);
+		(void)snprintf(s->url, sizeof(s->url), "http://%s:%u", name, http_port);
 	if (address)
 		(void)snprintf(s->grpc, sizeof(s->grpc), "%.250s", address);
 	else
-		(void)snprintf(s->grpc, sizeof(s->grpc), "localhost:%u", grpc_port);
+		(void)snprintf(s->grpc, sizeof(s->grpc), "%s:%u", name, grpc_port);
 	s->running = (struct running){.pid = getpid(), .http_port = http_port, .grpc_port = grpc_port};
 	memcpy(s->running.url, s->url, sizeof(s->url));
 	memcpy(s->running.grpc, s->grpc, sizeof(s->grpc));
@@ -289,7 +332,8 @@ static bool choose_database(struct serving *s, struct err *err)
 		if (!runfile_lock(dir, err))
 			return false;
 		pg.dir = dir;
-		log_warn("ephemeral: nothing is durable, everything is gone afterwards");
+		if (!s->side)
+			log_warn("ephemeral: nothing is durable, everything is gone afterwards");
 	}
 	s->pg = localpg_new(&pg, err);
 	if (!s->pg)
@@ -322,43 +366,88 @@ static bool take_place(struct serving *s, struct err *err)
 	const struct command *c = s->c;
 	bool has_own = !flag_on(c, "ephemeral") && (!flag_get(c, "database-url") || flag_get(c, "data-dir"));
 
-	return (!flag_get(c, "env-file") || envfile_check(flag_get(c, "env-file"), err)) && data_dir_of(c, &s->dir, err) &&
+	return (!flag_get(c, "env-file") || private_file_check(flag_get(c, "env-file"), "env file", err)) && data_dir_of(c, &s->dir, err) &&
 	       (!has_own || runfile_lock(s->dir, err)) && choose_database(s, err);
+}
+
+/* A client never writes there: what comes is the end of it. */
+static void on_input(void *arg, int events)
+{
+	struct serving *s = arg;
+	char ignored[256];
+	ssize_t n = read(0, ignored, sizeof(ignored));
+
+	if (n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN)))
+		return;
+	watch_set(s->input, 0, 0);
+	if (!s->stopping)
+		stop(s);
+}
+
+/* A sidecar belongs to its client: the commands of the user's own server are not to find it. */
+static void announce(struct serving *s)
+{
+	struct err err;
+
+	if (s->side && !flag_is_given(s->c, "data-dir"))
+		return;
+	if (!mkdirs(s->dir, 0755, &err) || !runfile_write(s->dir, &s->running, &err))
+		log_warn("server status will not find this server", F_C("why", err.msg));
+}
+
+/* Told to stop while the throw-away database is made: that waits for a moment, so that nothing of it is left behind. */
+static void hold_signals(bool hold)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
 }
 
 static void serve(struct serving *s)
 {
-	struct err err;
-
 	if (s->pg)
 		localpg_watch(s->pg, s->loop);
 	loop_on_signal(s->loop, SIGTERM, stop, s);
 	loop_on_signal(s->loop, SIGINT, stop, s);
+	hold_signals(false);
 	if (s->pg)
 		(void)snprintf(s->running.database, sizeof(s->running.database), "%s", s->database_url);
 	(void)snprintf(s->running.profile, sizeof(s->running.profile), "%s", flag_get(s->c, "profile"));
-	if (!mkdirs(s->dir, 0755, &err) || !runfile_write(s->dir, &s->running, &err))
-		log_warn("server status will not find this server", F_C("why", err.msg));
+	announce(s);
+	if (s->side) {
+		s->input = watch_new(s->loop, on_input, s);
+		watch_set(s->input, 0, WATCH_READ);
+	}
 	s->retry_ms = RETRY_MIN_MS;
+	s->began_us = loop_mono_us();
 	s->prepare_timer = timer_new(s->loop, prepare, s);
 	timer_set(s->prepare_timer, 0);
 	loop_run(s->loop);
+	if (s->input)
+		watch_free(s->input);
 	timer_free(s->prepare_timer);
 	if (s->stop_timer)
 		timer_free(s->stop_timer);
 	runfile_remove(s->dir);
 }
 
-static int start(struct command *c)
+int server_run(struct command *c, const struct sidecar *side)
 {
-	struct serving s = {.c = c};
+	struct serving s = {.c = c, .side = side};
 	int64_t http, grpc, msg, heads;
 	struct err err;
 	bool ok;
 
 	if (!check_flags(&s, &http, &grpc, &msg, &heads))
 		return EXIT_USAGE;
-	warn_unknown_env(c);
+	if (!side)
+		warn_unknown_env(c);
+	else if (side->has_broker)
+		log_warn("no message broker is needed: -rabbitmq-url has no effect");
+	hold_signals(flag_on(c, "ephemeral"));
 	s.arena = arena_new(1u << 20);
 	s.loop = loop_new();
 	ok = take_place(&s, &err);
@@ -371,10 +460,8 @@ static int start(struct command *c)
 		svc_free(s.svc);
 		api_free(s.api);
 	}
-	if (!ok) {
-		(void)fprintf(stderr, "hatchet: %s\n", err.msg);
-		s.exit_code = EXIT_FAILED;
-	}
+	if (!ok)
+		fail(&s, &err);
 	if (s.pg)
 		localpg_stop(s.pg);
 	loop_free(s.loop);
@@ -382,6 +469,11 @@ static int start(struct command *c)
 	if (s.exit_code == EXIT_OK)
 		log_info("stopped");
 	return s.exit_code;
+}
+
+static int start(struct command *c)
+{
+	return server_run(c, NULL);
 }
 
 struct command cmd_server_start = {"server start", "Run the server until it is told to stop.",

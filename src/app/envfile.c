@@ -1,5 +1,7 @@
-/* The file of --env-file: what a client's environment needs, in lines a shell can read. */
+/* Files with a token in them: that of --env-file, what a client's environment needs in lines a shell can read, and a sidecar's handshake. */
 #include "app_int.h"
+
+#include "base/strb.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-bool envfile_check(const char *path, struct err *err)
+enum { TEXT_MAX = 16384 };
+
+bool private_file_check(const char *path, const char *what, struct err *err)
 {
 	char dir[1024];
 	const char *slash = strrchr(path, '/');
@@ -16,20 +20,21 @@ bool envfile_check(const char *path, struct err *err)
 
 	(void)snprintf(dir, sizeof(dir), "%.*s", slash ? (int)MAX(slash - path, 1) : 1, slash ? path : ".");
 	if (strlen(path) > 1000)
-		return err_set(err, ERR_INVALID, "the path of the env file is too long");
+		return err_set(err, ERR_INVALID, "the path of the %s is too long", what);
 	if (access(dir, W_OK | X_OK) != 0)
-		return err_set(err, ERR_INVALID, "cannot write the env file %s: %s", path, strerror(errno));
+		return err_set(err, ERR_INVALID, "cannot write the %s %s: %s", what, path, strerror(errno));
 	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-		return err_set(err, ERR_INVALID, "cannot write the env file %s: it is no regular file", path);
+		return err_set(err, ERR_INVALID, "cannot write the %s %s: it is no regular file", what, path);
 	return true;
 }
 
 /* The new file is made by us alone, so that nobody who put one there before us owns or reads it. */
-bool envfile_write(const char *path, struct str token, const char *url, const char *grpc, struct err *err)
+bool private_file_write(const char *path, struct str text, struct err *err)
 {
 	char tmp[1100];
 	int fd;
 	FILE *f;
+	bool ok;
 
 	(void)snprintf(tmp, sizeof(tmp), "%s.%d.new", path, (int)getpid());
 	(void)unlink(tmp);
@@ -37,12 +42,24 @@ bool envfile_write(const char *path, struct str token, const char *url, const ch
 	f = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!f)
 		return err_set(err, ERR_INTERNAL, "cannot write %s: %s", tmp, strerror(errno));
-	(void)fprintf(f, "HATCHET_CLIENT_TOKEN=%.*s\nHATCHET_CLIENT_HOST_PORT=%s\nHATCHET_CLIENT_TLS_STRATEGY=none\n"
-		      "HATCHET_CLIENT_SERVER_URL=%s\nHATCHET_CLIENT_API_URL=%s\n", STR_FMT(token), grpc, url, url);
-	if (fclose(f) != 0 || rename(tmp, path) != 0) {
+	ok = fwrite(text.p, 1, text.n, f) == text.n;
+	if (fclose(f) != 0 || !ok || rename(tmp, path) != 0) {
 		(void)err_set(err, ERR_INTERNAL, "cannot write %s: %s", path, strerror(errno));
 		(void)unlink(tmp);
 		return false;
 	}
 	return true;
+}
+
+bool envfile_write(const char *path, struct str token, const char *url, const char *grpc, struct err *err)
+{
+	struct strb b;
+	bool ok;
+
+	strb_init(&b, TEXT_MAX);
+	strb_putf(&b, "HATCHET_CLIENT_TOKEN=%.*s\nHATCHET_CLIENT_HOST_PORT=%s\nHATCHET_CLIENT_TLS_STRATEGY=none\n", STR_FMT(token), grpc);
+	strb_putf(&b, "HATCHET_CLIENT_SERVER_URL=%s\nHATCHET_CLIENT_API_URL=%s\n", url, url);
+	ok = private_file_write(path, strb_str(&b), err);
+	strb_fini(&b);
+	return ok;
 }

@@ -58,6 +58,8 @@ int main(int argc, char **argv)
 {
 	(void)signal(SIGPIPE, SIG_IGN);
 	log_set(LOG_INFO, isatty(2) ? LOG_CONSOLE : LOG_JSON);
+	if (sidecar_is_asked(argc, argv))
+		return sidecar_main(argc, argv);
 	if (argc < 2) {
 		usage(stderr);
 		return EXIT_USAGE;

@@ -26,6 +26,8 @@ bool token_make(struct db_sync *db, struct arena *a, const struct token_spec *sp
 		return err_set(err, ERR_INTERNAL, "the database holds no usable signing key");
 	random_uuid(ret_id);
 	uuid_format(&facts.tenant, tenant);
+	if (spec->ret_tenant)
+		memcpy(spec->ret_tenant, tenant, sizeof(tenant));
 	uuid_format(ret_id, id);
 	claims.sub = str_c(tenant);
 	claims.token_id = str_c(id);
