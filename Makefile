@@ -2,8 +2,9 @@
 MODULES := base crypto json model io db net engine store pb svc api app
 include mk/flags.mk
 include mk/gen.mk
+include mk/deps.mk
 include mk/build.mk
-include $(filter-out mk/flags.mk mk/gen.mk mk/build.mk,$(wildcard mk/*.mk))
+include $(filter-out mk/flags.mk mk/gen.mk mk/deps.mk mk/build.mk,$(wildcard mk/*.mk))
 
 .DEFAULT_GOAL := all
 .PHONY: all dev help clean

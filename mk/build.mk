@@ -1,21 +1,39 @@
-# Objects per mode (rel, dbg, asan) from wildcards; one archive without main, so that tests link what they need.
+# Objects per mode (rel, arm64, opt, dbg, asan) from wildcards; one archive without main, so that tests link what they need.
 SRCS := $(foreach m,$(MODULES),$(wildcard src/$(m)/*.c))
 LIB_SRCS := $(filter-out src/app/main.c,$(SRCS))
 GEN_SRCS := $(GEN_PB_C) build/gen/sql.c
 
+# what a mode does not say for itself: the compiler, flags and libraries of the machine
+cc = $(or $(CC_$(1)),$(CC))
+cppflags = $(or $(CPPFLAGS_$(1)),$(CPPFLAGS))
+libs = $(or $(LIBS_$(1)),$(LIBS))
+
 define MODE
-build/$(1)/%.o: %.c | $$(GEN)
+build/$(1)/%.o: %.c | $$(GEN) build/deps-$(call flavour,$(1))
 	@mkdir -p $$(@D)
-	@echo '  CC $$@'; $$(CC) $$(CSTD) $$(CPPFLAGS) $$(CFLAGS_$(1)) $$(if $$(filter build/gen/%,$$<),-w,$$(WARN) $$(ALWAYS)) -Isrc/$$(word 2,$$(subst /, ,$$<)) -Itests/lib -MD -MP -c -o $$@ $$<
-build/$(1)/embed.o: build/gen/embed.S
+	@echo '  CC $$@'; $(call cc,$(1)) $$(CSTD) $$(call cppflags,$(1)) $$(CFLAGS_$(1)) $$(if $$(filter build/gen/%,$$<),-w,$$(WARN) $$(ALWAYS)) -Isrc/$$(word 2,$$(subst /, ,$$<)) -Itests/lib -MD -MP -c -o $$@ $$<
+build/$(1)/embed.o: build/gen/embed.S | build/deps-$(call flavour,$(1))
 	@mkdir -p $$(@D)
-	@$$(CC) -c -o $$@ $$<
-build/$(1)/lib.a: $$(LIB_SRCS:%.c=build/$(1)/%.o) $$(GEN_SRCS:%.c=build/$(1)/%.o) build/$(1)/embed.o
+	@$(call cc,$(1)) -c -o $$@ $$<
+build/$(1)/payload.o: build/deps-$(call flavour,$(1)) mk/build.mk
+	@mkdir -p $$(@D)
+	@echo '$$(call payload,$$(PAYLOAD_$(1)))' | $(call cc,$(1)) -x assembler -c -o $$@ -
+build/$(1)/lib.a: $$(LIB_SRCS:%.c=build/$(1)/%.o) $$(GEN_SRCS:%.c=build/$(1)/%.o) build/$(1)/embed.o build/$(1)/payload.o
 	@rm -f $$@; ar rcs $$@ $$^
-build/$(1)/hatchet: build/$(1)/src/app/main.o build/$(1)/lib.a
-	@echo '  LD $$@'; $$(CC) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$^ $$(LIBS)
+build/$(1)/hatchet: build/$(1)/src/app/main.o build/$(1)/lib.a $$(if $$(FLAVOUR_$(1)),build/deps-$$(FLAVOUR_$(1)))
+	@echo '  LD $$@'; $(call cc,$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$(filter %.o %.a,$$^) $$(call libs,$(1))
 endef
-$(foreach m,rel dbg asan,$(eval $(call MODE,$(m))))
+# The database that ships inside, or nothing between the two symbols.
+PAYLOAD_rel := $(DEPS_CACHE)/x64/postgres.tar.zst
+PAYLOAD_arm64 := $(DEPS_CACHE)/arm64/postgres.tar.zst
+payload = .section .rodata.payload,"a"; .globl hatchet_pg_payload, hatchet_pg_payload_end; .balign 16; \
+	hatchet_pg_payload: $(if $(shell ls $(1) 2>/dev/null),.incbin "$(1)";) hatchet_pg_payload_end: .byte 0; \
+	.section .note.GNU-stack,"",%progbits
+$(foreach m,rel arm64 opt dbg asan,$(eval $(call MODE,$(m))))
+
+# As shipped: stripped, what a debugger wants lies beside it.
 build/hatchet: build/rel/hatchet
-	@cp --remove-destination $< $@
+	@objcopy --only-keep-debug --compress-debug-sections $< $@.debug
+	@objcopy --strip-all --add-gnu-debuglink=$@.debug $< $@.new
+	@mv $@.new $@
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -8,7 +8,7 @@ format:	## format the lines changed since the last commit, those only
 # the second compiler finds other things: the program, the tests and the load driver compile without a warning
 CFLAGS_clang := -O1 -g $(HARD) -Werror -DHATCHET_FAULTS -DHATCHET_SLOW_CHECKS
 LDFLAGS_clang := -pie
-build/clang/%: private CC := clang
+CC_clang := clang
 $(eval $(call MODE,clang))
 clang: build/clang/hatchet $(patsubst %.c,build/clang/%.o,$(wildcard tests/*/*.c bench/*.c bench/*/*.c))	## compile everything with clang too, warnings are errors
 

@@ -1,9 +1,16 @@
 # Libraries built from source packages into a cache outside the tree; see deps.lock.
-MBEDCRYPTO := $(DEPS_CACHE)/lib/libmbedcrypto.a
+FLAVOUR_rel := x64
+FLAVOUR_arm64 := arm64
+flavour = $(or $(FLAVOUR_$(1)),glibc)
 .PHONY: deps
-deps:	## fetch and build the libraries of deps.lock (DEPS_DIR=folder of tarballs: offline)
-	@CC="$(CC)" tools/build-deps.sh "$(DEPS_CACHE)"
-# made once when it is missing; a changed deps.lock takes effect with `make deps`
-$(MBEDCRYPTO):
-	@CC="$(CC)" tools/build-deps.sh "$(DEPS_CACHE)"
-$(foreach m,rel dbg asan clang,build/$(m)/lib.a $(patsubst %.c,build/$(m)/%.o,$(wildcard src/crypto/*.c))): | $(MBEDCRYPTO)
+deps: build/deps-glibc build/deps-x64	## fetch and build the libraries of deps.lock (DEPS_DIR=folder of tarballs: offline)
+
+# The stamp says that the cache held this tree's libraries; what did not change is not built again.
+define FLAVOUR
+build/deps-$(1): deps.lock tools/build-deps.sh $(wildcard tools/deps/*) $(if $(filter glibc,$(1)),,$(wildcard src/pqtls/*) schema.sql) \
+		$(if $(wildcard $(DEPS_CACHE)/$(1)/lib/libmbedtls.a),,FORCE)
+	@mkdir -p build
+	@tools/build-deps.sh "$(DEPS_CACHE)" $(1)
+	@touch $$@
+endef
+$(foreach f,glibc x64 arm64,$(eval $(call FLAVOUR,$(f))))

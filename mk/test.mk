@@ -41,11 +41,10 @@ FUZZ := $(if $(T),$(filter $(T),$(FUZZ_ALL)),$(FUZZ_ALL))
 CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
 	-fno-strict-aliasing -DHATCHET_FAULTS -DHATCHET_SLOW_CHECKS
 LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
-build/fuzz/%: CC := $(FUZZ_CC)
+CC_fuzz := $(FUZZ_CC)
 $(eval $(call MODE,fuzz))
-build/fuzz/lib.a $(patsubst %.c,build/fuzz/%.o,$(wildcard src/crypto/*.c)): | $(MBEDCRYPTO)
 build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/tests/lib/netserver.o build/fuzz/lib.a
-	$(CC) $(CFLAGS_fuzz) $(LDFLAGS_fuzz) -o $@ $^ $(LIBS)
+	$(FUZZ_CC) $(CFLAGS_fuzz) $(LDFLAGS_fuzz) -o $@ $^ $(LIBS)
 build/asan/fuzz_%: build/asan/tests/fuzz/fuzz_%.o build/asan/tests/fuzz/replay.o build/asan/tests/lib/netserver.o build/asan/lib.a
 	$(CC) $(CFLAGS_asan) $(LDFLAGS_asan) -o $@ $^ $(LIBS)
 .SECONDARY: $(call kept,fuzz,$(wildcard tests/fuzz/*.c) tests/lib/netserver.c) $(call kept,asan,$(wildcard tests/fuzz/*.c))

@@ -1,114 +1,135 @@
 #!/bin/sh
 # Fetches and builds the libraries of deps.lock into a cache outside the tree.
 #
-#	tools/build-deps.sh CACHE	result in CACHE/include and CACHE/lib; nothing to do takes no time
-#	DEPS_DIR=folder			take the tarballs from there, touch no network
+#	tools/build-deps.sh CACHE FLAVOUR [NAME...]
+#		FLAVOUR glibc: mbedTLS alone, for the debug builds; x64, arm64: everything, with musl
+#		result in CACHE/FLAVOUR/{include,lib,bin,share}; nothing to do takes no time
+#	DEPS_DIR=folder	take the tarballs from there, touch no network
 #
-# The mirror is the one this machine's package manager already uses; its signature vouches for what is fetched.
+# Each library has its recipe in tools/deps/NAME.sh and its own place in CACHE/store, named by the sum of all that goes
+# into it: a change rebuilds one library, and clones that differ share the rest.  Tarballs stay in CACHE/src.
 set -eu
-cache=$1
+[ $# -ge 2 ] || { echo "usage: build-deps.sh CACHE glibc|x64|arm64 [NAME...]" >&2; exit 2; }
+mkdir -p "$1"
+cache=$(cd "$1" && pwd) flavour=$2
+shift 2
 top=$(cd "$(dirname "$0")/.." && pwd)
-cc=${CC:-cc}
-cflags='-O2 -g -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2 -ffunction-sections -fdata-sections'
+recipes=$top/tools/deps
+# shellcheck source=tools/deps/fetch.sh
+. "$recipes/fetch.sh"
 
-say() { echo "deps: $*" >&2; }
-die() { say "$*"; exit 1; }
+case $flavour in
+glibc) all=mbedtls ;;
+x64) all="musl mbedtls nghttp2 libev jansson protobuf-c zlib zstd mimalloc libpq" machine=x86_64-linux-musl ;;
+arm64) all="musl mbedtls nghttp2 libev jansson protobuf-c zlib zstd mimalloc libpq" machine=aarch64-linux-musl ;;
+*) die "no flavour $flavour: glibc, x64 or arm64" ;;
+esac
+case $flavour in
+glibc) gcc=gcc tool= ;;
+x64) gcc=gcc tool= ;;
+arm64) gcc=aarch64-linux-gnu-gcc tool=aarch64-linux-gnu- ;;
+esac
+# only the machine that this runs on goes without a prefix
+[ "$flavour" != x64 ] || [ "$(uname -m)" = x86_64 ] || { gcc=x86_64-linux-gnu-gcc tool=x86_64-linux-gnu-; }
+command -v "$gcc" >/dev/null || die "$gcc is missing"
+command -v "${tool}ar" >/dev/null || die "${tool}ar is missing"
+AR=${tool}ar
+CC=$gcc
+prefix=$cache/$flavour
+hard="-O2 -g -fPIE -fstack-protector-strong -ftrivial-auto-var-init=zero -ffunction-sections -fdata-sections"
+[ "$flavour" != arm64 ] || hard="$hard -mno-outline-atomics"	# those helpers of libgcc ask glibc about the processor
 
-field() {	# field NAME COLUMN of deps.lock
-	awk -F'\t' -v n="$1" -v c="$2" '$1 == n { print $c }' "$top/deps.lock"
-}
-
-mkdir -p "$cache/lib" "$cache/include"
+mkdir -p "$prefix" "$cache/store" "$cache/src"
 exec 9>"$cache/lock"
 flock 9		# two builds at once would write the same files
 
-stamp=$( { cat "$top/deps.lock" "$0"; echo "$cc"; } | sha256sum | cut -c1-64)
-if [ -f "$cache/stamp" ] && [ "$(cat "$cache/stamp")" = "$stamp" ]; then
-	exit 0
-fi
-work=$(mktemp -d "${TMPDIR:-/tmp}/hatchet-deps.XXXXXX")
-trap 'rm -rf "$work"' EXIT INT TERM
+work=
+trap '[ -z "$work" ] || rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
 
-# The address of the main archive, as configured here.
-mirror() {
-	m=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' 2>/dev/null | head -n 1)
-	[ -n "$m" ] || m=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\{0,1\}\([^ ]*\) .*/\2/p' \
-		/etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -m1 '/debian/*$' || true)
-	[ -n "$m" ] || die "no Debian archive in this machine's package sources: set DEPS_DIR to a folder of tarballs"
-	echo "$m"
-}
+# needs NAME: other libraries it is built against; inputs NAME: files of the tree that go into it
+needs() { sed -n 's/^# needs: *//p' "$recipes/$1.sh"; }
+inputs() { sed -n 's/^# inputs: *//p' "$recipes/$1.sh"; }
+source_of() { s=$(sed -n 's/^# source: *//p' "$recipes/$1.sh"); echo "${s:-$1}"; }
 
-# A package-manager configuration of our own, so that the machine's stays as it is.
-apt_setup() {
-	suite=$1
-	mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial"
-	keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-	[ -f $keyring ] || die "$keyring is missing (package debian-archive-keyring)"
-	from=$(mirror)
-	echo "deb-src [signed-by=$keyring] $from $suite main" >"$work/sources.list"
-	cat >"$work/apt.conf" <<-EOF
-	Dir::Etc::SourceList "$work/sources.list";
-	Dir::Etc::SourceParts "/dev/null";
-	Dir::State "$work/state";
-	Dir::State::status "/var/lib/dpkg/status";
-	Dir::Cache "$work/cache";
-	APT::Sandbox::User "$(id -un)";
-	Acquire::Languages "none";
-	EOF
-	APT_CONFIG="$work/apt.conf" apt-get -qq update >&2
-}
-
-# fetch NAME: leaves the upstream tarball in $tarball and its version in $version
-fetch() {
-	src=$(field "$1" 2) suite=$(field "$1" 3) series=$(field "$1" 4) want=$(field "$1" 5) sum=$(field "$1" 6)
-	if [ -n "${DEPS_DIR:-}" ]; then
-		tarball=$(ls "$DEPS_DIR/${src}_$series".*orig.tar.* 2>/dev/null | sort -V | tail -n 1)
-		[ -n "$tarball" ] || die "no ${src}_$series.*orig.tar.* in $DEPS_DIR"
-		version=$(basename "$tarball" | sed "s/^${src}_\(.*\)\.orig\.tar\..*/\1/")
-	else
-		apt_setup "$suite"
-		versions=$(APT_CONFIG="$work/apt.conf" apt-cache madison "$src" | awk -F'|' '{ gsub(/ /, "", $2); print $2 }' |
-			grep "^${series}[.]" | sort -urV)
-		version=
-		for v in $want $versions; do
-			[ "$v" != - ] || continue
-			if (cd "$work" && APT_CONFIG="$work/apt.conf" apt-get -qq source --download-only "$src=$v" >&2); then
-				version=$v
-				break
-			fi
-			say "$src $v is not served"
+# key NAME: the sum of all that goes into the library
+key() {
+	{
+		echo "$flavour $hard"
+		$gcc --version | head -n 1
+		grep -P "^$(source_of "$1")\t" "$top/deps.lock"
+		cat "$recipes/$1.sh" "$recipes/compile.sh"
+		for f in $(inputs "$1"); do
+			# shellcheck disable=SC2086 # a pattern
+			(cd "$top" && cat $f)
 		done
-		[ -n "$version" ] || die "no version of $src $series is served"
-		tarball=$(find "$work" -maxdepth 1 -name "${src}_*.orig.tar.*" ! -name '*.asc' | head -n 1)
-	fi
-	got=$(sha256sum "$tarball" | cut -c1-64)
-	if [ "${version%-*}" = "${want%-*}" ]; then
-		[ "$got" = "$sum" ] || die "$src $version: sha256 $got, deps.lock says $sum"
-		say "$src $version"
-	else
-		say "$src $version (deps.lock has seen $want), sha256 $got"
-	fi
+		[ "$flavour" = glibc ] || [ "$1" = musl ] || key musl
+		for n in $(needs "$1"); do key "$n"; done
+	} | sha256sum | cut -c1-24
 }
 
-build_mbedcrypto() {
-	fetch mbedcrypto
-	mkdir "$work/src" "$work/obj"
-	tar -xf "$tarball" -C "$work/src" --strip-components=1
-	# TLS, certificates and sockets are not wanted: only the primitives
-	for f in "$work"/src/library/*.c; do
-		case $(basename "$f") in
-		ssl_* | x509* | net_* | mps_* | debug.c | timing.c | pkcs7.c) ;;
-		*) echo "$f" ;;
-		esac
-	done | xargs -P "$(nproc)" -I{} sh -c \
-		'$0 $1 -I"$2/src/include" -I"$2/src/library" -c -o "$2/obj/$(basename "$3" .c).o" "$3"' \
-		"$cc" "$cflags" "$work" {}
-	ar rcs "$work/lib.a" "$work"/obj/*.o
-	rm -rf "$cache/include/mbedtls" "$cache/include/psa"
-	cp -R "$work/src/include/mbedtls" "$work/src/include/psa" "$cache/include/"
-	mv "$work/lib.a" "$cache/lib/libmbedcrypto.a"
+# The compiler for what links with our musl: the wrapper lies at a fixed place, so that it may be named from everywhere.
+make_cc() {
+	kernel=/usr/include
+	asm=/usr/include/$(echo "$machine" | sed 's/musl/gnu/')/asm
+	[ "$flavour" != arm64 ] || { kernel=/usr/aarch64-linux-gnu/include; asm=$kernel/asm; }
+	for d in "$kernel/linux" "$kernel/asm-generic" "$asm"; do
+		[ -d "$d" ] || die "the kernel's headers are missing: $d"
+		mkdir -p "$prefix/kernel"
+		ln -sfn "$d" "$prefix/kernel/$(basename "$d")"
+	done
+	mkdir -p "$prefix/bin"
+	sed "s|@PREFIX@|$prefix|g" "$recipes/musl.specs" >"$prefix/musl.specs.new"
+	mv "$prefix/musl.specs.new" "$prefix/musl.specs"
+	printf '#!/bin/sh\nexec %s -specs "%s/musl.specs" -static-pie "$@" -idirafter "%s/kernel"\n' "$gcc" "$prefix" "$prefix" >"$prefix/bin/cc.new"
+	chmod +x "$prefix/bin/cc.new"
+	mv "$prefix/bin/cc.new" "$prefix/bin/cc"
 }
 
-say "building into $cache"
-build_mbedcrypto
-echo "$stamp" >"$cache/stamp"
+# show PLACE: its files appear below CACHE/FLAVOUR
+show() {
+	(cd "$1" && find . -type f -o -type l) | sed 's|^\./||' | while read -r f; do
+		to=$prefix/$f
+		if [ "$(readlink "$to" 2>/dev/null)" != "$1/$f" ]; then
+			mkdir -p "$(dirname "$to")"
+			ln -sfn "$1/$f" "$to"
+		fi
+	done
+}
+
+build() {
+	name=$1
+	place=$cache/store/$flavour-$name-$(key "$name")
+	if [ -d "$place" ]; then
+		touch "$place"
+		show "$place"
+		return
+	fi
+	work=$(mktemp -d "${TMPDIR:-/tmp}/hatchet-deps.XXXXXX")
+	src=$work/src obj=$work/obj out=$work/out
+	mkdir -p "$src" "$obj" "$out/include" "$out/lib"
+	unpack "$(source_of "$name")" "$src"
+	CFLAGS="$hard -ffile-prefix-map=$work=/deps -ffile-prefix-map=$prefix=/deps -ffile-prefix-map=$top=."
+	began=$(date +%s)
+	(
+		# shellcheck source=tools/deps/compile.sh
+		. "$recipes/compile.sh"
+		# shellcheck disable=SC1090
+		. "$recipes/$name.sh"
+	) >"$work/log" 2>&1 || { tail -n 30 "$work/log" >&2; die "$name $version does not build"; }
+	mv "$out" "$place.new"
+	mv "$place.new" "$place"
+	say "$flavour: $name $version built in $(($(date +%s) - began)) s"
+	rm -rf "$work"
+	work=
+	show "$place"
+}
+
+[ "$flavour" = glibc ] || make_cc
+[ $# -gt 0 ] || eval "set -- $all"
+for n; do
+	build "$n"
+	[ "$flavour" = glibc ] || CC=$prefix/bin/cc
+done
+# what no clone has asked for in two months
+find "$cache/store" -mindepth 1 -maxdepth 1 -type d -mtime +60 -exec rm -rf {} +

@@ -19,6 +19,8 @@ FILES = sorted(f for f in subprocess.run(["git", "ls-files", "-co", "--exclude-s
 C_FILES = [f for f in FILES if f.endswith((".c", ".h"))]
 BINARY = (".png", ".ico", ".gz", ".woff2")
 LINES_MAX = 800
+# part of libpq, not of the program: its headers, its allocator
+LIBPQ = "src/pqtls/"
 # longer for a reason that stands beside it
 LONG = set()
 # header (prefix): the one module that may include it
@@ -87,7 +89,7 @@ def includes():
             for n, line in enumerate(text(f).splitlines(), 1):
                 m = re.match(r"\s*#\s*include\s*[<\"]([^>\"]+)", line)
                 for header, owner in SOLE.items() if m else ():
-                    if m[1].startswith(header) and f.split("/")[1] != owner:
+                    if m[1].startswith(header) and f.split("/")[1] != owner and not f.startswith(LIBPQ):
                         complain(f, n, f"only src/{owner} includes {header}")
 
 
@@ -99,7 +101,7 @@ def calls():
                 complain(f, 1, "the first line says what the file is for")
             for n, line in enumerate(code_of(source).split("\n"), 1):
                 for m in BANNED_RE.finditer(line):
-                    if (f, m[1]) not in BANNED_OK:
+                    if (f, m[1]) not in BANNED_OK and not f.startswith(LIBPQ):
                         complain(f, n, f"{m[1]}() is not used here: {BANNED[m[1]]}")
 
 

@@ -182,7 +182,7 @@ static bool take_result(struct pgconn *c, PGresult *res)
 	struct expect *e = &c->expects.p[c->at];
 	struct unit *u = c->unit;
 
-	switch (PQresultStatus(res)) {
+	switch ((int)PQresultStatus(res)) {	/* an int: newer libpq has more values */
 	case PGRES_PIPELINE_SYNC:
 		PQclear(res);
 		assert(e->kind == EXPECT_SYNC);
@@ -210,7 +210,7 @@ static bool take_result(struct pgconn *c, PGresult *res)
 	case PGRES_COPY_OUT:
 	case PGRES_COPY_BOTH:
 	case PGRES_SINGLE_TUPLE:
-	default:	/* newer libpq may know more */
+	default:
 		if (!take_error(c, res, e->q))
 			return false;
 		break;

@@ -1,0 +1,27 @@
+#!/bin/sh
+# TLS and cryptography.
+# shellcheck disable=SC2154,SC2164 # sourced by build-deps.sh after compile.sh, which says what is set
+# inputs: tools/deps/mbedtls-entropy.c
+config=$src/include/mbedtls/mbedtls_config.h
+# randomness comes from getrandom(2) and from nowhere else: /dev may be missing
+sed -i 's|^//\(#define MBEDTLS_NO_PLATFORM_ENTROPY\)|\1|; s|^//\(#define MBEDTLS_ENTROPY_HARDWARE_ALT\)|\1|' "$config"
+grep -q '^#define MBEDTLS_NO_PLATFORM_ENTROPY' "$config"
+grep -q '^#define MBEDTLS_ENTROPY_HARDWARE_ALT' "$config"
+cp -R "$src/include/mbedtls" "$src/include/psa" "$out/include/"
+crypto="" x509="" tls=""
+for f in "$src"/library/*.c; do
+	case $(basename "$f") in
+	ssl_* | net_* | mps_* | debug.c) tls="$tls $f" ;;
+	x509* | pkcs7.c) x509="$x509 $f" ;;
+	*) crypto="$crypto $f" ;;
+	esac
+done
+# shellcheck disable=SC2086 # lists of files
+{
+	objects crypto -I"$src/include" -I"$src/library" -- $crypto "$top/tools/deps/mbedtls-entropy.c"
+	objects x509 -I"$src/include" -I"$src/library" -- $x509
+	objects tls -I"$src/include" -I"$src/library" -- $tls
+}
+archive libmbedcrypto.a crypto
+archive libmbedx509.a x509
+archive libmbedtls.a tls
