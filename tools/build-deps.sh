@@ -34,6 +34,7 @@ esac
 command -v "$gcc" >/dev/null || die "$gcc is missing"
 command -v "${tool}ar" >/dev/null || die "${tool}ar is missing"
 AR=${tool}ar
+compiler=$($gcc --version | head -n 1)
 CC=$gcc
 prefix=$cache/$flavour
 hard="-O2 -g -fPIE -fstack-protector-strong -ftrivial-auto-var-init=zero -ffunction-sections -fdata-sections"
@@ -56,7 +57,7 @@ source_of() { s=$(sed -n 's/^# source: *//p' "$recipes/$1.sh"); echo "${s:-$1}";
 key() {
 	{
 		echo "$flavour $hard"
-		$gcc --version | head -n 1
+		echo "$compiler"
 		grep -P "^$(source_of "$1")\t" "$top/deps.lock"
 		cat "$recipes/$1.sh" "$recipes/compile.sh"
 		for f in $(inputs "$1"); do
@@ -88,6 +89,9 @@ make_cc() {
 
 # show PLACE: its files appear below CACHE/FLAVOUR
 show() {
+	now=$prefix/.shown/$name
+	[ "$(cat "$now" 2>/dev/null)" != "$1" ] || return 0
+	mkdir -p "$prefix/.shown"
 	(cd "$1" && find . -type f -o -type l) | sed 's|^\./||' | while read -r f; do
 		to=$prefix/$f
 		if [ "$(readlink "$to" 2>/dev/null)" != "$1/$f" ]; then
@@ -95,6 +99,7 @@ show() {
 			ln -sfn "$1/$f" "$to"
 		fi
 	done
+	echo "$1" >"$now"
 }
 
 build() {
