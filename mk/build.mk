@@ -27,7 +27,7 @@ endef
 PAYLOAD_rel := $(DEPS_CACHE)/x64/postgres.tar.zst
 PAYLOAD_arm64 := $(DEPS_CACHE)/arm64/postgres.tar.zst
 payload = .section .rodata.payload,"a"; .globl hatchet_pg_payload, hatchet_pg_payload_end; .balign 16; \
-	hatchet_pg_payload: $(if $(shell ls $(1) 2>/dev/null),.incbin "$(1)";) hatchet_pg_payload_end: .byte 0; \
+	hatchet_pg_payload: $(if $(and $(1),$(shell ls $(1) 2>/dev/null)),.incbin "$(1)";) hatchet_pg_payload_end: .byte 0; \
 	.section .note.GNU-stack,"",%progbits
 $(foreach m,rel arm64 opt dbg asan,$(eval $(call MODE,$(m))))
 
