@@ -39,7 +39,6 @@ void db_start(struct db *db);		/* connects; retries with backoff for ever; names
 void db_free(struct db *db);			/* what is in flight is dropped: its ops do not fire */
 struct loop *db_loop(const struct db *db);
 bool db_writer_is_up(const struct db *db);
-const char *db_last_error(const struct db *db);	/* of the last connection attempt, for /ready and doctor */
 
 /* Blocking, for start-up, CLI and tests only: one connection, checks done, error one clear sentence. */
 struct db_sync;
@@ -91,11 +90,9 @@ struct db_col *db_col_new(enum db_type type) MUST_USE;
 void db_col_free(struct db_col *c);
 void db_col_reset(struct db_col *c);
 size_t db_col_n(const struct db_col *c);
-size_t db_col_bytes(const struct db_col *c);
 void db_col_int(struct db_col *c, int64_t v);
 void db_col_text(struct db_col *c, struct str v);	/* TEXT, BYTEA, JSONB; p NULL: null */
 void db_col_time(struct db_col *c, int64_t wall_us);	/* INT64_MIN: null */
-void db_col_uuid(struct db_col *c, const struct uuid *u);
 void db_col_null(struct db_col *c);
 void db_bind_col(struct db_query *q, const struct db_col *c);	/* borrowed until done */
 

@@ -3,8 +3,7 @@
  * A handler is a chain of steps.  Every step returns a `struct step *`, which only req_await, req_reply*, req_fail* and
  * req_open_stream produce: forgetting to answer, or answering twice, does not compile.
  *   start:  req_op(r, next) hands out the op to pass to asynchronous work; then `return req_await(r);`
- *   next:   runs when every op handed out is done.  If one failed the request fails with its error by itself;
- *           after req_await_try the step runs all the same and looks at req_err(r).
+ *   next:   runs when every op handed out is done.  If one failed the request fails with its error by itself.
  * The request arena lives until the request is answered *and* the last op has come back: a client that disconnects only
  * marks the request, later steps are not run.  No step runs before the call that started its work has returned. */
 #ifndef NET_REQ_H
@@ -20,7 +19,6 @@ typedef struct step *req_fn(struct req *r);
 struct arena *req_arena(struct req *r);
 void *req_app(struct req *r);			/* server_conf.app */
 bool req_is_grpc(const struct req *r);
-struct str req_path(const struct req *r);	/* without the query */
 struct str req_body(const struct req *r);	/* gRPC: the one request message, decompressed; HTTP: the body */
 bool req_header(const struct req *r, const char *lower_name, struct str *ret);	/* metadata or header, first value */
 struct str req_param(const struct req *r, const char *name);	/* {name} of the REST pattern, percent-decoded; empty if none */
@@ -32,8 +30,6 @@ void *req_state_(struct req *r, size_t bytes);	/* zeroed on first call; one stru
 
 struct op *req_op(struct req *r, req_fn *next);	/* several before one await: all must finish */
 struct step *req_await(struct req *r) MUST_USE;
-struct step *req_await_try(struct req *r) MUST_USE;
-const struct err *req_err(const struct req *r);	/* first error of the last await, NULL if none */
 
 struct step *req_reply(struct req *r, struct str msg) MUST_USE;		/* gRPC unary: the message (copied), status OK */
 struct step *req_reply_http(struct req *r, unsigned status, const char *content_type, struct str body) MUST_USE;

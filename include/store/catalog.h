@@ -102,7 +102,6 @@ struct cat_version *cat_version(const struct catalog *c, int32_t version_no);
 struct cat_version *cat_version_by_uuid(const struct catalog *c, const struct uuid *u);
 struct cat_step *cat_step(const struct catalog *c, int32_t step_no);
 size_t cat_steps(const struct catalog *c, struct arena *a, struct cat_step ***ret);	/* all, by step_no */
-struct cat_action *cat_action(const struct catalog *c, int32_t action_no);
 struct cat_worker *cat_worker(const struct catalog *c, int32_t worker_no);
 struct cat_worker *cat_worker_by_uuid(const struct catalog *c, const struct uuid *u);
 size_t cat_workers(const struct catalog *c, int32_t tenant_no, struct arena *a, struct cat_worker ***ret);	/* tenant_no 0: all; newest first */

@@ -12,7 +12,6 @@ struct flush *flush_new(void) MUST_USE;
 void flush_free(struct flush *f);
 void flush_reset(struct flush *f);
 size_t flush_rows(const struct flush *f);	/* rows of all kinds; 0: nothing to send */
-size_t flush_bytes(const struct flush *f);
 
 struct flush_task {	/* hatchet.task */
 	int32_t tenant_no;

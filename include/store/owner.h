@@ -21,7 +21,6 @@ struct owner *owner_new(const struct owner_conf *conf) MUST_USE;
 void owner_on_writer(struct owner *o, bool is_up);	/* wired from db_conf.on_writer */
 enum owner_state owner_state(const struct owner *o);
 const char *owner_active_address(const struct owner *o);	/* of whoever is active, as last read; "" unknown */
-bool owner_busy(const struct owner *o);			/* a flush is in flight */
 /* Send @f (borrowed until @op).  @op: NULL committed for certain; ABORTED ownership lost, nothing more may be assumed;
  * INVALID/EXISTS refused for its data, rolled back (flush_no not used up); EXHAUSTED disk full / read only / too many
  * connections: not committed, try again later.  One at a time. */

@@ -80,6 +80,4 @@ void svc_push_events(struct svc *s, int32_t tenant_no, struct event_row *rows, u
 /* Present state, from memory */
 bool svc_task(const struct svc *s, int64_t id, struct eng_task_view *ret);
 void svc_metrics(const struct svc *s, struct strb *out);	/* Prometheus text */
-struct svc_figures { struct eng_stats eng; uint64_t flushes, flush_rows, created, succeeded, failed, cancelled, retried; };
-struct svc_figures svc_figures(const struct svc *s);
 #endif

@@ -58,11 +58,6 @@ size_t db_col_n(const struct db_col *c)
 	return c->n;
 }
 
-size_t db_col_bytes(const struct db_col *c)
-{
-	return c->b.n;
-}
-
 void db_col_null(struct db_col *c)
 {
 	strb_be32(&c->b, UINT32_MAX);
@@ -122,14 +117,6 @@ void db_col_time(struct db_col *c, int64_t wall_us)
 	}
 	strb_be32(&c->b, 8);
 	strb_be64(&c->b, (uint64_t)(wall_us - PG_EPOCH_US));
-	c->n++;
-}
-
-void db_col_uuid(struct db_col *c, const struct uuid *u)
-{
-	assert(c->type == DB_UUID);
-	strb_be32(&c->b, 16);
-	strb_put(&c->b, u->b, 16);
 	c->n++;
 }
 

@@ -408,11 +408,6 @@ bool db_writer_is_up(const struct db *db)
 	return db->lanes[DB_WRITER].conns[0].state == PGCONN_READY;
 }
 
-const char *db_last_error(const struct db *db)
-{
-	return db->last_error;
-}
-
 void db_submit(struct db *db, enum db_lane lane, struct db_query *q, struct op *op)
 {
 	struct lane *l = &db->lanes[lane];

@@ -626,8 +626,3 @@ void h1_drain(struct h1 *h)
 	if (h->state == H1_HEAD && left(h).n == 0)
 		conn_finish(h->c);
 }
-
-bool h1_idle(const struct h1 *h)
-{
-	return h->state == H1_HEAD;
-}

@@ -779,8 +779,3 @@ void h2_drain(struct h2 *h)
 		conn_finish(h->c);
 	conn_dirty(h->c);
 }
-
-bool h2_idle(const struct h2 *h)
-{
-	return h->n_streams == 0;
-}

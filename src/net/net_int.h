@@ -133,14 +133,12 @@ void h1_data(struct h1 *h, struct str in);
 void h1_timer(struct h1 *h);
 void h1_flushed(struct h1 *h);	/* all that was queued is written */
 void h1_drain(struct h1 *h);
-bool h1_idle(const struct h1 *h);
 struct h2 *h2_new(struct conn *c);
 void h2_free(struct h2 *h);
 void h2_data(struct h2 *h, struct str in);
 void h2_pull(struct h2 *h);		/* frames into conn.out */
 void h2_timer(struct h2 *h);
 void h2_drain(struct h2 *h);
-bool h2_idle(const struct h2 *h);
 
 struct server {
 	struct server_conf conf;

@@ -30,7 +30,7 @@ struct req {
 	VEC(struct header) headers;	/* of the reply */
 	req_fn *next;
 	unsigned n_ops, hold;	/* hold: a step is running */
-	bool awaiting, try, over;
+	bool awaiting, over;
 	bool has_err;
 	struct err err;
 	struct timer *deadline;
@@ -57,11 +57,6 @@ bool req_is_grpc(const struct req *r)
 bool req_is_head(const struct req *r)
 {
 	return str_eq(r->s.method, STR("HEAD"));
-}
-
-struct str req_path(const struct req *r)
-{
-	return r->s.path;
 }
 
 struct str req_body(const struct req *r)
@@ -209,7 +204,7 @@ static void op_came_back(struct op *op, const struct err *err)
 	assert(r->awaiting);
 	r->awaiting = false;
 	r->hold++;
-	if (r->has_err && !r->try)
+	if (r->has_err)
 		step = req_fail_err(r, &r->err);
 	else
 		step = next(r);
@@ -235,20 +230,7 @@ struct op *req_op(struct req *r, req_fn *next)
 struct step *req_await(struct req *r)
 {
 	r->awaiting = true;
-	r->try = false;
 	return DONE;
-}
-
-struct step *req_await_try(struct req *r)
-{
-	r->awaiting = true;
-	r->try = true;
-	return DONE;
-}
-
-const struct err *req_err(const struct req *r)
-{
-	return r->has_err ? &r->err : NULL;
 }
 
 struct step *req_reply(struct req *r, struct str msg)

@@ -248,11 +248,6 @@ size_t cat_steps(const struct catalog *c, struct arena *a, struct cat_step ***re
 	return n;
 }
 
-struct cat_action *cat_action(const struct catalog *c, int32_t action_no)
-{
-	return imap_get(&c->actions, action_no);
-}
-
 struct cat_worker *cat_worker(const struct catalog *c, int32_t worker_no)
 {
 	return imap_get(&c->workers, worker_no);

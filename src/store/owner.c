@@ -407,11 +407,6 @@ const char *owner_active_address(const struct owner *o)
 	return o->address;
 }
 
-bool owner_busy(const struct owner *o)
-{
-	return o->flush != NULL;
-}
-
 void owner_flush(struct owner *o, struct flush *f, struct op *op)
 {
 	assert(!o->flush && o->state == OWNER_ACTIVE);

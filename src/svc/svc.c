@@ -223,7 +223,7 @@ bool svc_task(const struct svc *s, int64_t id, struct eng_task_view *ret)
 	return s->engine && engine_task(s->engine, id, ret);
 }
 
-struct svc_figures svc_figures(const struct svc *s)
+static struct svc_figures figures(const struct svc *s)
 {
 	struct svc_figures f = s->figures;
 
@@ -234,7 +234,7 @@ struct svc_figures svc_figures(const struct svc *s)
 
 void svc_metrics(const struct svc *s, struct strb *out)
 {
-	struct svc_figures f = svc_figures(s);
+	struct svc_figures f = figures(s);
 	const struct {
 		const char *name, *type;
 		uint64_t v;
@@ -246,6 +246,7 @@ void svc_metrics(const struct svc *s, struct strb *out)
 		{"hatchet_retried_tasks_total", "counter", f.retried},
 		{"hatchet_flushes_total", "counter", f.flushes},
 		{"hatchet_flush_rows_total", "counter", f.flush_rows},
+		{"hatchet_payload_bytes_waiting", "gauge", s->bytes_waiting},
 		{"hatchet_tasks_queued", "gauge", f.eng.queued},
 		{"hatchet_tasks_running", "gauge", f.eng.running},
 		{"hatchet_tasks_backoff", "gauge", f.eng.backoff},

@@ -32,6 +32,7 @@ struct pend {
 	VEC(struct fx) fx;
 	struct arena *texts;		/* engine-made texts the effects point to */
 	size_t n_storing;
+	size_t bytes;			/* of the payloads its rows carry */
 	bool halved;			/* part of a refused flush: start indexes mean nothing here */
 };
 
@@ -70,6 +71,9 @@ struct listener {			/* one open Listen stream */
 	struct list node;
 };
 
+/* counted for /metrics */
+struct svc_figures { struct eng_stats eng; uint64_t flushes, flush_rows, created, succeeded, failed, cancelled, retried; };
+
 struct svc {
 	struct svc_conf conf;
 	struct loop *loop;
@@ -94,7 +98,7 @@ struct svc {
 	struct flush *flush;
 	struct op flush_op;
 	int64_t flush_started_us, commit_mean_us;
-	size_t fx_waiting;		/* over all pends */
+	size_t fx_waiting, bytes_waiting;	/* over all pends */
 	struct call *free_calls;
 
 	/* payloads and pushes */

@@ -54,7 +54,7 @@ bool svc_accepts(struct svc *s, struct err *err)
 		return false;
 	if (s->shed)
 		return err_set(err, ERR_UNAVAILABLE, "the database refuses writes at the moment; try again later");
-	if (s->fx_waiting > CONF_EFFECTS_WAITING_MAX)
+	if (s->fx_waiting > CONF_EFFECTS_WAITING_MAX || s->bytes_waiting > CONF_PAYLOADS_WAITING_BYTES_MAX)
 		return err_set(err, ERR_EXHAUSTED, "too much work is waiting to be stored; try again later");
 	return true;
 }
@@ -86,6 +86,23 @@ static bool is_storing(enum fx_kind k)
 	return k <= FX_NOTE;
 }
 
+static struct str fx_payload(const struct fx *fx)
+{
+	if (fx->payload)
+		return ((const struct call *)fx->payload)->payload;
+	return fx->text ? str_c(fx->text) : STR_NULL;
+}
+
+/* What the row of @fx weighs beyond its fixed columns. */
+static size_t fx_bytes(const struct fx *fx)
+{
+	const struct svc_trigger_item *it = fx->payload;
+
+	if (fx->kind == FX_INSERT)
+		return it->input.n + it->metadata.n + it->child_key.n;
+	return is_storing(fx->kind) ? fx_payload(fx).n : 0;
+}
+
 /* Texts of the engine live on the list's arena only until the next step. */
 static void pend_add(struct svc *s, struct pend *p, const struct fx *fx)
 {
@@ -97,7 +114,16 @@ static void pend_add(struct svc *s, struct pend *p, const struct fx *fx)
 		mine->text = arena_strz(p->texts, str_c(fx->text));
 	if (is_storing(fx->kind))
 		p->n_storing++;
+	p->bytes += fx_bytes(mine);
 	s->fx_waiting++;
+	s->bytes_waiting += fx_bytes(mine);
+}
+
+/* What @p holds waits no more. */
+static void pend_uncount(struct svc *s, const struct pend *p)
+{
+	s->fx_waiting -= p->fx.n;
+	s->bytes_waiting -= p->bytes;
 }
 
 /* --- what is due in the tail --------------------------------------------------------------------------------------------- */
@@ -160,13 +186,6 @@ static void scan_start(struct svc *s, const struct fx *fx)
 }
 
 /* --- building the rows of a flush --------------------------------------------------------------------------------------- */
-
-static struct str fx_payload(const struct fx *fx)
-{
-	if (fx->payload)
-		return ((const struct call *)fx->payload)->payload;
-	return fx->text ? str_c(fx->text) : STR_NULL;
-}
 
 static struct flush_end end_row(struct svc *s, const struct fx *fx)
 {
@@ -363,7 +382,7 @@ static void pend_release(struct svc *s, struct pend *p)
 {
 	size_t load = 0;
 
-	s->fx_waiting -= p->fx.n;
+	pend_uncount(s, p);
 	for (size_t i = 0; i < p->fx.n; i++)
 		release_one(s, &p->fx.p[i], &load);
 	pend_free(p);
@@ -416,7 +435,7 @@ static void refuse_one(struct svc *s, struct pend *p)
 		else if (!is_storing(fx->kind) && (fx->id != id || fx->kind == FX_CANCEL_PUSH))
 			release_one(s, fx, &load);
 	}
-	s->fx_waiting -= p->fx.n;
+	pend_uncount(s, p);
 	pend_free(p);
 }
 
@@ -433,10 +452,10 @@ static void pend_halve(struct svc *s, struct pend *p)
 	struct pend *a = pend_new(), *b = pend_new();
 	size_t storing = 0;
 
+	pend_uncount(s, p);
 	for (size_t i = 0; i < p->fx.n; i++) {
 		if (is_storing(p->fx.p[i].kind))
 			storing++;
-		s->fx_waiting--;
 		pend_add(s, storing <= p->n_storing / 2 ? a : b, &p->fx.p[i]);
 	}
 	a->halved = b->halved = true;
@@ -543,7 +562,7 @@ static void take_effects(struct svc *s)
 	}
 	vec_clear(&s->fxs.v);
 	arena_reset(s->fxs.arena);
-	if (p->fx.n > CONF_FLUSH_EFFECTS_MAX) {
+	if (p->fx.n > CONF_FLUSH_EFFECTS_MAX || p->bytes > CONF_FLUSH_BYTES_MAX) {
 		list_push_back(&s->pends, &pend_new()->node);
 		engine_flush_sealed(s->engine);
 	}
@@ -652,7 +671,7 @@ void svc_drop_engine(struct svc *s, const char *why)
 		list_del(&p->node);
 		pend_fail(s, p, &err);
 	}
-	s->fx_waiting = 0;
+	s->fx_waiting = s->bytes_waiting = 0;
 	for (size_t i = 0; i < s->evs.n; i++)
 		if (s->evs.p[i].ref)
 			call_end(s, s->evs.p[i].ref, &err);

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
 
@@ -269,6 +270,41 @@ def case_trigger():
     equal(len(runs_of(name)), 5)
 
 
+def metric(name):
+    for line in S.rest("GET", "/metrics", token="")[1].decode().splitlines():
+        if line.startswith(name + " "):
+            return int(line.split()[1])
+    raise AssertionError(f"no {name} in /metrics")
+
+
+def case_large_inputs_share_no_endless_flush():
+    """Whatever has gathered while the database was slow is stored in flushes of a bounded size."""
+    name, count, size = name_of("large"), 30, 3 << 20
+    put(name)
+    runs, threads = [], []
+    data = json.dumps({"x": "y" * size})
+    psql = subprocess.Popen([os.path.join(S.pg.client_bin, "psql"), "-XAtq", S.pg.url()], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, text=True)
+    try:
+        psql.stdin.write("begin; lock table hatchet.task in exclusive mode; select 'locked';\n")
+        psql.stdin.flush()
+        equal(psql.stdout.readline(), "locked\n")
+        flushes = metric("hatchet_flushes_total")
+        threads = [threading.Thread(target=lambda: runs.append(trigger(name, data))) for _ in range(count)]
+        for t in threads:
+            t.start()
+        until("all inputs have come", lambda: metric("hatchet_payload_bytes_waiting") >= count * size)
+    finally:
+        psql.communicate("rollback;\n")
+    for t in threads:
+        t.join()
+    equal(len(set(runs)), count, "runs acknowledged")
+    equal(len(runs_of(name)), count)
+    equal(metric("hatchet_payload_bytes_waiting"), 0)
+    flushes = metric("hatchet_flushes_total") - flushes
+    assert flushes >= 3, f"{count * size >> 20} MiB went in {flushes} flushes"
+
+
 def case_children():
     name = name_of("child")
     put(name)
@@ -304,7 +340,6 @@ class Runs:
 
     def __init__(self, w=None):
         import queue
-        import threading
         self.ask, self.got, self.end = queue.Queue(), {}, None
         self.order = []
         call = (w or W).channel.stream_stream("/Dispatcher/SubscribeToWorkflowRuns", lambda x: x.SerializeToString(), d.WorkflowRunEvent.FromString)
