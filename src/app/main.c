@@ -3,8 +3,11 @@
 
 #include "base/log.h"
 
+#include <errno.h>
+#include <link.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static struct command *const commands[] = {&cmd_server_start, &cmd_server_stop, &cmd_server_status, &cmd_token_create,
@@ -54,8 +57,28 @@ static int unknown(int argc, char **argv)
 	return EXIT_USAGE;
 }
 
+#ifndef __GLIBC__
+/* What only relocation had to write becomes read-only.  A dynamic loader does this; a static program has none. */
+static int seal(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *h = &info->dlpi_phdr[i];
+		uintptr_t at = info->dlpi_addr + h->p_vaddr, from = at & ~(page - 1), to = (at + h->p_memsz) & ~(page - 1);
+
+		if (h->p_type == PT_GNU_RELRO && to > from && mprotect((void *)from, to - from, PROT_READ) != 0)
+			log_warn("relocated pages stay writable", F_C("why", strerror(errno)));
+	}
+	return 1;	/* the program itself comes first and is all there is */
+}
+#endif
+
 int main(int argc, char **argv)
 {
+#ifndef __GLIBC__
+	(void)dl_iterate_phdr(seal, NULL);
+#endif
 	(void)signal(SIGPIPE, SIG_IGN);
 	log_set(LOG_INFO, isatty(2) ? LOG_CONSOLE : LOG_JSON);
 	if (sidecar_is_asked(argc, argv))

@@ -6,8 +6,11 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
+#include <unistd.h>
 
 #define HOSTS_BYTES_MAX 8192
 
@@ -17,6 +20,17 @@ static bool is_literal(const char *host)
 
 	return host[0] == '\0' || host[0] == '/' || host[0] == '@' || inet_pton(AF_INET, host, b) == 1 ||
 	       inet_pton(AF_INET6, host, b) == 1;
+}
+
+/* That name and all below it are this machine (RFC 6761), whatever /etc/hosts says or a name server would. */
+static bool is_localhost(const char *name)
+{
+	static const char local[] = "localhost";
+	size_t n = strlen(name), k = sizeof(local) - 1;
+
+	if (n && name[n - 1] == '.')
+		n--;
+	return n >= k && strncasecmp(name + n - k, local, k) == 0 && (n == k || name[n - k - 1] == '.');
 }
 
 static PQconninfoOption *parse(const char *url, struct err *err)
@@ -41,6 +55,16 @@ static char *find(PQconninfoOption *o, const char *key)
 	return NULL;
 }
 
+/* Where to find the server, with libpq's own order: the URL, then the environment. */
+static const char *host_of(PQconninfoOption *o)
+{
+	const char *host = find(o, "host"), *addr = getenv("PGHOSTADDR");
+
+	if (find(o, "hostaddr") || (addr && addr[0]))
+		return NULL;
+	return host ? host : getenv("PGHOST");
+}
+
 bool conninfo_has_names(const char *url)
 {
 	PQconninfoOption *o = parse(url, NULL);
@@ -49,8 +73,8 @@ bool conninfo_has_names(const char *url)
 
 	if (!o)
 		return false;
-	if (find(o, "host") && !find(o, "hostaddr")) {
-		hosts = xstrndup(str_c(find(o, "host")));
+	if (host_of(o)) {
+		hosts = xstrndup(str_c(host_of(o)));
 		for (char *h = strtok_r(hosts, ",", &save); h; h = strtok_r(NULL, ",", &save))
 			found = found || !is_literal(h);
 		free(hosts);
@@ -106,6 +130,11 @@ static void resolve_host(struct lists *l, struct str host, struct str port)
 		add_host(l, host, name[0] == '/' || name[0] == '@' ? "" : name, port);
 		return;
 	}
+	if (is_localhost(name)) {
+		add_host(l, host, "127.0.0.1", port);
+		add_host(l, host, "::1", port);
+		return;
+	}
 	if (getaddrinfo(name, NULL, &hint, &all) != 0)
 		return;
 	for (struct addrinfo *ai = all; ai && l->n < 64; ai = ai->ai_next)
@@ -126,11 +155,11 @@ static struct str next_of(struct str *list)
 /* host and port lists go in parallel; one port counts for all hosts; a name with several addresses becomes several hosts */
 static bool add_hosts(struct conninfo *ci, PQconninfoOption *o, struct err *err)
 {
-	struct str hosts = str_c(find(o, "host")), ports = str_c(find(o, "port"));
+	struct str hosts = str_c(host_of(o)), ports = str_c(find(o, "port"));
 	bool one_port = !ports.n || !memchr(ports.p, ',', ports.n), done = false, several = false;
 	struct lists l = {.n = 0};
 
-	if (!hosts.n || find(o, "hostaddr"))
+	if (!hosts.n)
 		return true;
 	strb_init(&l.hosts, HOSTS_BYTES_MAX);
 	strb_init(&l.addrs, HOSTS_BYTES_MAX);
@@ -159,6 +188,21 @@ static bool add_hosts(struct conninfo *ci, PQconninfoOption *o, struct err *err)
 	return ok;
 }
 
+/* libpq refuses to connect without a user and asks the password file for one; a container may have no line for its uid. */
+static void add_user(struct conninfo *ci, PQconninfoOption *o)
+{
+	const char *env = getenv("PGUSER");
+	struct passwd pw, *found = NULL;
+	char buf[2048];
+
+	if (find(o, "user") || (env && env[0]) || find(o, "service"))
+		return;
+	if (getpwuid_r(geteuid(), &pw, buf, sizeof(buf), &found) == 0 && found)
+		add(ci, "user", pw.pw_name);
+	else
+		add(ci, "user", "postgres");
+}
+
 bool conninfo_make(const char *url, const char *app_name, struct conninfo *ret, struct err *err)
 {
 	static const char *const ours[][2] = {
@@ -178,6 +222,7 @@ bool conninfo_make(const char *url, const char *app_name, struct conninfo *ret, 
 	for (PQconninfoOption *p = o; ok && p->keyword; p++)
 		if (p->val && p->val[0])
 			add(&ci, p->keyword, p->val);
+	add_user(&ci, o);
 	for (size_t i = 0; ok && i < ARRAY_LEN(ours); i++)
 		add(&ci, ours[i][0], ours[i][1]);
 	add(&ci, "application_name", app_name);
