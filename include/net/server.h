@@ -1,8 +1,9 @@
-/* Listening sockets that speak everything: HTTP/1.1, HTTP/2 clear text by prior knowledge (TLS later), told apart by the first bytes. */
+/* Listening sockets that speak everything: TLS, HTTP/1.1, HTTP/2 clear text by prior knowledge, told apart by the first bytes. */
 #ifndef NET_SERVER_H
 #define NET_SERVER_H
 #include "io/loop.h"
 #include "net/req.h"
+#include "net/tls.h"
 
 enum rpc_kind { RPC_UNARY, RPC_SERVER_STREAM, RPC_BIDI };
 enum done_kind { DONE, PARTLY, NOT_YET };	/* for docs/compatibility.md, generated from the tables */
@@ -20,6 +21,7 @@ struct rest_route {
 	enum done_kind done;
 	const char *remark;
 	bool is_public;		/* gate not called */
+	bool in_clear;		/* answered without TLS where that is asked for, too: for probes */
 };
 
 struct server_limits {
@@ -57,6 +59,11 @@ bool server_listen(struct server *s, const char *host, uint16_t port, uint16_t *
  * until @deadline_mono_us; then @done. */
 void server_drain(struct server *s, int64_t deadline_mono_us, struct op *done);
 void server_free(struct server *s);
-struct server_stats { uint64_t conns, streams, requests, bytes_in, bytes_out; };
+/* From now on new connections may speak TLS as @ctx says (a reference is taken), and must, unless @clear_too; those that are open
+ * stay as they are. */
+void server_set_tls(struct server *s, struct tls_ctx *ctx, bool clear_too);
+/* Before every handshake: the moment to look whether the certificates have changed. */
+void server_on_handshake(struct server *s, void (*fn)(void *arg), void *arg);
+struct server_stats { uint64_t conns, streams, requests, bytes_in, bytes_out, handshakes_failed; };
 struct server_stats server_stats(const struct server *s);
 #endif

@@ -8,8 +8,8 @@
 #define ST S "/tenants/{tenant}"
 
 const struct rest_route api_rests[] = {
-	{"GET", "/api/live", rest_live, DONE, NULL, .is_public = true},
-	{"GET", "/api/ready", rest_ready, DONE, NULL, .is_public = true},
+	{"GET", "/api/live", rest_live, DONE, NULL, .is_public = true, .in_clear = true},
+	{"GET", "/api/ready", rest_ready, DONE, NULL, .is_public = true, .in_clear = true},
 	{"PATCH", V "/alerting-email-groups/{alert-email-group}", NULL, NOT_YET, "alerting"},
 	{"DELETE", V "/alerting-email-groups/{alert-email-group}", NULL, NOT_YET, "alerting"},
 	{"POST", V "/api-tokens/{api-token}", NULL, NOT_YET, "use the command line"},
@@ -159,8 +159,8 @@ const struct rest_route api_rests[] = {
 	{"POST", V "/workflows/{workflow}/trigger", NULL, NOT_YET, NULL},
 	{"GET", V "/workflows/{workflow}/versions", rest_workflow_version, PARTLY, "triggers, concurrency and parents are left out"},
 	/* the health port's own, and ours */
-	{"GET", "/live", rest_live, DONE, NULL, .is_public = true},
-	{"GET", "/ready", rest_ready, DONE, NULL, .is_public = true},
+	{"GET", "/live", rest_live, DONE, NULL, .is_public = true, .in_clear = true},
+	{"GET", "/ready", rest_ready, DONE, NULL, .is_public = true, .in_clear = true},
 	{"GET", "/version", rest_version, DONE, NULL, .is_public = true},
 	{"GET", "/metrics", rest_metrics, PARTLY, "totals of this process; no series per tenant", .is_public = true},
 	{"GET", "/{path*}", rest_static, PARTLY, "a start page; no dashboard yet", .is_public = true},

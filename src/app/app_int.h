@@ -55,10 +55,33 @@ void runfile_remove(const char *dir);
 int64_t process_started(int pid);
 bool mkdirs(const char *path, unsigned mode, struct err *err);
 
+/* certs.c: what the server shows as its own, and when that changes */
+struct server;
+struct certs;
+struct certs_conf {
+	const char *strategy;		/* none, self, tls or mtls */
+	const char *cert_file, *key_file, *ca_file;
+	const char *cert_pem, *key_pem, *ca_pem;	/* instead of the files */
+	bool only_13, clear_too;
+	const char *dir;		/* data directory: the authority of `self` */
+	const char *names[3];		/* more that clients may call the server by; may be NULL */
+};
+bool certs_new(const struct certs_conf *conf, struct certs **ret, struct err *err);	/* *ret NULL: no TLS */
+void certs_free(struct certs *c);
+void certs_use(struct certs *c, struct server *s);	/* now, and again whenever they change */
+void certs_reload(struct certs *c);
+const char *certs_ca_file(const struct certs *c);	/* what clients are to trust; NULL: they know */
+const char *certs_strategy(const struct certs *c);	/* of the clients: none, tls or mtls */
+
 /* envfile.c */
 bool private_file_check(const char *path, const char *what, struct err *err);	/* can it be written? */
 bool private_file_write(const char *path, struct str text, struct err *err);	/* whole or not at all, 0600 */
-bool envfile_write(const char *path, struct str token, const char *url, const char *grpc, struct err *err);
+struct env {
+	struct str token;
+	const char *url, *grpc;
+	const char *tls, *ca_file;	/* strategy; CA file or NULL */
+};
+bool envfile_write(const char *path, const struct env *env, struct err *err);
 
 /* sidecar.c: the embedded mode of the SDKs, and how the server differs in it (cmd_server.c) */
 struct sidecar {

@@ -33,6 +33,13 @@ static struct flag start_flags[] = {
 	{"data-dir", "DIR", "HATCHET_DATA_DIR", NULL, "directory of the server; default the user's data folder", NULL, NULL},
 	{"ephemeral", NULL, NULL, NULL, "throw-away database, not durable, gone afterwards", NULL, NULL},
 	{"env-file", "FILE", NULL, NULL, "write the clients' environment there when ready", NULL, NULL},
+	{"tls", "STRATEGY", "SERVER_TLS_STRATEGY", NULL, "none, self (a certificate of its own making), tls or mtls; default: tls with --tls-cert", NULL,
+	 NULL},
+	{"tls-cert", "FILE", "SERVER_TLS_CERT_FILE", NULL, "certificate with its chain, PEM", NULL, NULL},
+	{"tls-key", "FILE", "SERVER_TLS_KEY_FILE", NULL, "its private key, PEM", NULL, NULL},
+	{"tls-root-ca", "FILE", "SERVER_TLS_ROOT_CA_FILE", NULL, "authority of the clients' certificates, PEM; workers need one with mtls", NULL, NULL},
+	{"tls-min-version", "VERSION", "SERVER_TLS_MIN_VERSION", "1.2", "1.2 or 1.3", NULL, NULL},
+	{"tls-optional", NULL, "SERVER_GRPC_INSECURE", NULL, "with TLS, go on taking plain text, too", NULL, NULL},
 	{"profile", "NAME", NULL, "local", "name shown by server status", NULL, NULL},
 	{"disable-auth", NULL, NULL, NULL, "every caller is the default tenant", NULL, NULL},
 	{"max-message-bytes", "N", "SERVER_GRPC_MAX_MSG_SIZE", "4194304", "largest gRPC message", NULL, NULL},
@@ -50,6 +57,7 @@ struct serving {
 	struct api *api;
 	struct server *server;
 	struct localpg *pg;
+	struct certs *certs;
 	const char *database_url, *dir;
 	char url[256], grpc[256], tenant[UUID_TEXT + 1];
 	struct str token;
@@ -109,13 +117,14 @@ static void on_ready(void *arg)
 {
 	struct serving *s = arg;
 	const char *env = flag_get(s->c, "env-file");
+	struct env vars = {s->token, s->url, s->grpc, certs_strategy(s->certs), certs_ca_file(s->certs)};
 	struct err err;
 
 	if (s->side) {
 		tell_client(s);
 		return;
 	}
-	if (env && !envfile_write(env, s->token, s->url, s->grpc, &err))
+	if (env && !envfile_write(env, &vars, &err))
 		log_error("the env file could not be written", F_C("why", err.msg));
 	notify_systemd("READY=1");
 	if (s->told)
@@ -240,6 +249,9 @@ static bool set_logging(const struct command *c)
 	return true;
 }
 
+/* Certificates as texts, for machines without files; a command line is no place for a key. */
+static const char *const tls_texts[] = {"SERVER_TLS_CERT", "SERVER_TLS_KEY", "SERVER_TLS_ROOT_CA"};
+
 /* SERVER_* variables this server does not know are named: a silent typo costs an evening. */
 static void warn_unknown_env(const struct command *c)
 {
@@ -251,6 +263,8 @@ static void warn_unknown_env(const struct command *c)
 
 		if (strncmp(*e, "SERVER_", 7) != 0)
 			continue;
+		for (size_t i = 0; i < ARRAY_LEN(tls_texts); i++)
+			known |= strlen(tls_texts[i]) == n && strncmp(tls_texts[i], *e, n) == 0;
 		for (const struct flag *f = c->flags; f->name; f++)
 			known |= f->env && strlen(f->env) == n && strncmp(f->env, *e, n) == 0;
 		if (!known)
@@ -274,7 +288,7 @@ static bool listen_all(struct serving *s, int64_t http, int64_t grpc, struct err
 	if (url)
 		(void)snprintf(s->url, sizeof(s->url), "%.250s", url);
 	else
-		(void)snprintf(s->url, sizeof(s->url), "http://%s:%u", name, http_port);
+		(void)snprintf(s->url, sizeof(s->url), "%s://%s:%u", s->certs ? "https" : "http", name, http_port);
 	if (address)
 		(void)snprintf(s->grpc, sizeof(s->grpc), "%.250s", address);
 	else
@@ -300,6 +314,28 @@ static void build(struct serving *s, uint32_t msg_bytes, uint32_t heads)
 	server.app = s->api;
 	server.limits.msg_bytes_max = msg_bytes;
 	s->server = server_new(&server);
+	if (s->certs)
+		certs_use(s->certs, s->server);
+}
+
+static void hang_up(void *arg)
+{
+	struct serving *s = arg;
+
+	certs_reload(s->certs);
+}
+
+static bool choose_certs(struct serving *s, struct err *err)
+{
+	const struct command *c = s->c;
+	bool side = s->side != NULL;	/* its clients speak in clear, and the environment is not its own */
+	struct certs_conf conf = {.strategy = flag_get(c, "tls"), .cert_file = flag_get(c, "tls-cert"), .key_file = flag_get(c, "tls-key"),
+		.ca_file = flag_get(c, "tls-root-ca"), .cert_pem = side ? NULL : getenv(tls_texts[0]), .key_pem = side ? NULL : getenv(tls_texts[1]),
+		.ca_pem = side ? NULL : getenv(tls_texts[2]), .only_13 = strcmp(flag_get(c, "tls-min-version"), "1.3") == 0,
+		.clear_too = flag_on(c, "tls-optional"), .dir = s->dir,
+		.names = {flag_get(c, "host"), flag_get(c, "url"), flag_get(c, "grpc-address")}};
+
+	return certs_new(&conf, &s->certs, err);
 }
 
 /* Memory if there is plenty of it: the write-ahead log alone takes some hundred MB, and containers have 64 MB there. */
@@ -344,11 +380,13 @@ static bool choose_database(struct serving *s, struct err *err)
 
 static bool check_flags(struct serving *s, int64_t *http, int64_t *grpc, int64_t *msg, int64_t *heads)
 {
+	static const char *const strategies[] = {"none", "self", "tls", "mtls", NULL}, *const versions[] = {"1.2", "1.3", NULL};
 	struct command *c = s->c;
 
 	if (!set_logging(c) || !flag_int(c, "dashboard-port", 0, 65535, http) || !flag_int(c, "grpc-port", 0, 65535, grpc) ||
 	    !flag_int(c, "max-message-bytes", 131072, 256 << 20, msg) || !flag_int(c, "queue-memory", 16, 10000000, heads) ||
-	    !flag_url(c, "url") || !flag_address(c, "grpc-address"))
+	    !flag_url(c, "url") || !flag_address(c, "grpc-address") || (flag_get(c, "tls") && !flag_choice(c, "tls", strategies)) ||
+	    !flag_choice(c, "tls-min-version", versions))
 		return false;
 	if (!flag_on(c, "ephemeral") || !flag_get(c, "database-url"))
 		return true;
@@ -367,7 +405,7 @@ static bool take_place(struct serving *s, struct err *err)
 	bool has_own = !flag_on(c, "ephemeral") && (!flag_get(c, "database-url") || flag_get(c, "data-dir"));
 
 	return (!flag_get(c, "env-file") || private_file_check(flag_get(c, "env-file"), "env file", err)) && data_dir_of(c, &s->dir, err) &&
-	       (!has_own || runfile_lock(s->dir, err)) && choose_database(s, err);
+	       choose_certs(s, err) && (!has_own || runfile_lock(s->dir, err)) && choose_database(s, err);
 }
 
 /* A client never writes there: what comes is the end of it. */
@@ -413,6 +451,8 @@ static void serve(struct serving *s)
 	loop_on_signal(s->loop, SIGTERM, stop, s);
 	loop_on_signal(s->loop, SIGINT, stop, s);
 	hold_signals(false);
+	if (s->certs)
+		loop_on_signal(s->loop, SIGHUP, hang_up, s);
 	if (s->pg)
 		(void)snprintf(s->running.database, sizeof(s->running.database), "%s", s->database_url);
 	(void)snprintf(s->running.profile, sizeof(s->running.profile), "%s", flag_get(s->c, "profile"));
@@ -460,6 +500,7 @@ int server_run(struct command *c, const struct sidecar *side)
 		svc_free(s.svc);
 		api_free(s.api);
 	}
+	certs_free(s.certs);
 	if (!ok)
 		fail(&s, &err);
 	if (s.pg)

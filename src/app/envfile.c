@@ -51,14 +51,32 @@ bool private_file_write(const char *path, struct str text, struct err *err)
 	return true;
 }
 
-bool envfile_write(const char *path, struct str token, const char *url, const char *grpc, struct err *err)
+/* The name in the certificate; the Go SDK with mutual TLS knows no other. */
+static struct str host_of(const char *address)
+{
+	struct str s = str_c(address);
+	const char *colon = strrchr(address, ':');
+
+	if (colon)
+		s.n = (size_t)(colon - address);
+	if (s.n > 2 && s.p[0] == '[' && s.p[s.n - 1] == ']')
+		s = (struct str){s.p + 1, s.n - 2};
+	return s;
+}
+
+bool envfile_write(const char *path, const struct env *env, struct err *err)
 {
 	struct strb b;
 	bool ok;
 
 	strb_init(&b, TEXT_MAX);
-	strb_putf(&b, "HATCHET_CLIENT_TOKEN=%.*s\nHATCHET_CLIENT_HOST_PORT=%s\nHATCHET_CLIENT_TLS_STRATEGY=none\n", STR_FMT(token), grpc);
-	strb_putf(&b, "HATCHET_CLIENT_SERVER_URL=%s\nHATCHET_CLIENT_API_URL=%s\n", url, url);
+	strb_putf(&b, "HATCHET_CLIENT_TOKEN=%.*s\nHATCHET_CLIENT_HOST_PORT=%s\nHATCHET_CLIENT_TLS_STRATEGY=%s\n", STR_FMT(env->token),
+		  env->grpc, env->tls);
+	strb_putf(&b, "HATCHET_CLIENT_SERVER_URL=%s\nHATCHET_CLIENT_API_URL=%s\n", env->url, env->url);
+	if (strcmp(env->tls, "none") != 0)
+		strb_putf(&b, "HATCHET_CLIENT_TLS_SERVER_NAME=%.*s\n", STR_FMT(host_of(env->grpc)));
+	if (env->ca_file)	/* Node takes no other for REST */
+		strb_putf(&b, "HATCHET_CLIENT_TLS_ROOT_CA_FILE=%s\nNODE_EXTRA_CA_CERTS=%s\n", env->ca_file, env->ca_file);
 	ok = private_file_write(path, strb_str(&b), err);
 	strb_fini(&b);
 	return ok;

@@ -122,7 +122,7 @@ bool flag_on(const struct command *c, const char *name)
 {
 	const char *v = flag_get(c, name);
 
-	return v && (strcmp(v, "true") == 0 || strcmp(v, "1") == 0);
+	return v && (strcmp(v, "true") == 0 || strcmp(v, "1") == 0 || strcmp(v, "t") == 0);
 }
 
 bool flag_is_given(const struct command *c, const char *name)

@@ -1,5 +1,10 @@
-/* One connection: bytes in to its protocol, bytes out once per turn. */
+/* One connection: bytes in to its protocol, bytes out once per turn.
+ *
+ * The first bytes tell what it is.  Behind TLS the protocol is told by ALPN, or again by the first bytes. */
 #include "net_int.h"
+#include "tls_conn.h"
+
+#include "base/log.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -7,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SNIFF_MAX = 24, LINGER_US = 2000000 };
+enum { SNIFF_MAX = 24, LINGER_US = 2000000, TLS_HANDSHAKE = 0x16, HANDSHAKES_PER_TURN = 8 };
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 static void reap(void *arg)
@@ -21,9 +26,18 @@ static void reap(void *arg)
 		h2_free(c->p);
 	strb_fini(&c->out);
 	strb_fini(&c->sniff);
+	tls_free(c->tls);
 	timer_free(c->timer);
 	free(c);
 	server_conn_gone(s);
+}
+
+static void handshake_over(struct conn *c)
+{
+	if (!list_linked(&c->handshake))
+		return;
+	list_del(&c->handshake);
+	c->server->n_handshakes--;
 }
 
 void conn_close(struct conn *c)
@@ -36,6 +50,7 @@ void conn_close(struct conn *c)
 	(void)close(c->fd);
 	list_del(&c->node);
 	list_del(&c->dirty);
+	handshake_over(c);
 	c->server->n_conns--;
 	loop_defer(c->server->conf.loop, &c->reap, reap, c);
 }
@@ -62,7 +77,7 @@ void conn_pause(struct conn *c, bool on)
 	if (c->is_dead || c->read_paused == on)
 		return;
 	c->read_paused = on;
-	set_watch(c, conn_queued(c) > 0);
+	set_watch(c, conn_queued(c) > 0 || (c->tls && tls_unsent(c->tls).n));
 }
 
 /* Closing with input unread makes the kernel throw away what the peer has not yet read: our last words.  So only our side is
@@ -78,19 +93,56 @@ static void linger(struct conn *c)
 	timer_set(c->timer, loop_now(c->server->conf.loop).mono_us + LINGER_US);
 }
 
+static void written(struct conn *c, size_t n)
+{
+	c->out_off += n;
+	if (conn_queued(c)) {
+		/* a peer that always leaves something for later must not make it grow without end */
+		if (c->out_off >= 65536 && c->out_off >= conn_queued(c)) {
+			memmove(c->out.p, c->out.p + c->out_off, conn_queued(c));
+			c->out.n -= c->out_off;
+			c->out_off = 0;
+		}
+		return;
+	}
+	c->out_off = 0;
+	if (c->out.cap > 65536) {
+		strb_fini(&c->out);
+		strb_init(&c->out, CONF_CONN_OUT_BYTES_MAX);
+	} else {
+		strb_reset(&c->out);
+	}
+}
+
+/* What the socket is to take next. */
+static struct str unsent(struct conn *c)
+{
+	struct str queued = {c->out.p + c->out_off, conn_queued(c)};
+
+	if (!c->tls)
+		return queued;
+	if (queued.n)
+		written(c, tls_out(c->tls, queued));
+	else if (c->want_close)
+		tls_end(c->tls);
+	return tls_unsent(c->tls);
+}
+
 /* Pull, write, and again while the socket takes all of it. */
 void conn_flush(struct conn *c)
 {
 	for (;;) {
+		struct str out;
 		ssize_t n;
 
 		if (c->proto == CONN_H2)
 			h2_pull(c->p);
 		if (c->is_dead)
 			return;
-		if (conn_queued(c) == 0)
+		out = unsent(c);
+		if (out.n == 0)
 			break;
-		n = send(c->fd, c->out.p + c->out_off, conn_queued(c), MSG_NOSIGNAL);
+		n = send(c->fd, out.p, out.n, MSG_NOSIGNAL);
 		if (n < 0) {
 			if (errno == EINTR)
 				continue;
@@ -102,17 +154,11 @@ void conn_flush(struct conn *c)
 			return;
 		}
 		c->server->stats.bytes_out += (uint64_t)n;
-		c->out_off += (size_t)n;
 		c->last_out_us = loop_now(c->server->conf.loop).mono_us;
-		if (conn_queued(c) == 0) {
-			c->out_off = 0;
-			if (c->out.cap > 65536) {
-				strb_fini(&c->out);
-				strb_init(&c->out, CONF_CONN_OUT_BYTES_MAX);
-			} else {
-				strb_reset(&c->out);
-			}
-		}
+		if (c->tls)
+			tls_sent(c->tls, (size_t)n);
+		else
+			written(c, (size_t)n);
 	}
 	set_watch(c, false);
 	if (c->proto == CONN_H1)
@@ -137,8 +183,23 @@ static void feed(struct conn *c, struct str in)
 		h1_data(c->p, in);
 }
 
+/* A gRPC client that forgot about TLS is told so: the text reaches its log. */
+static void refuse_clear_h2(struct conn *c)
+{
+	static const char why[] = "this server speaks TLS: set HATCHET_CLIENT_TLS_STRATEGY";
+
+	strb_put(&c->out, "\0\0\0\4\0\0\0\0\0", 9);	/* SETTINGS, empty */
+	strb_put(&c->out, "\0", 1);
+	strb_be16(&c->out, (uint16_t)(8 + sizeof(why) - 1));
+	strb_put(&c->out, "\7\0\0\0\0\0" "\0\0\0\0" "\0\0\0\14", 14);	/* GOAWAY, INADEQUATE_SECURITY */
+	strb_put(&c->out, why, sizeof(why) - 1);
+	c->linger = true;
+	conn_finish(c);
+}
+
 static void sniff(struct conn *c, struct str in)
 {
+	bool in_clear = c->server->tls && !c->tls && !c->server->clear_too;
 	size_t n;
 	struct strb early;
 
@@ -147,8 +208,14 @@ static void sniff(struct conn *c, struct str in)
 	if (memcmp(c->sniff.p, preface, n) == 0) {
 		if (c->sniff.n < sizeof(preface) - 1)
 			return;
+		if (in_clear) {
+			refuse_clear_h2(c);
+			return;
+		}
 		become(c, CONN_H2);
 	} else {
+		if (in_clear)
+			c->bar = BAR_IN_CLEAR;
 		become(c, CONN_H1);
 	}
 	early = c->sniff;
@@ -157,14 +224,80 @@ static void sniff(struct conn *c, struct str in)
 	strb_fini(&early);
 }
 
+static void plain_in(struct conn *c, struct str in)
+{
+	if (c->proto == CONN_SNIFF)
+		sniff(c, in);
+	else
+		feed(c, in);
+}
+
+/* A handshake costs a millisecond of everybody's time, and memory until it is over: only so many at once.  Those who come as
+ * usual are through in an instant, so the oldest is the one to go. */
+static void start_tls(struct conn *c)
+{
+	struct server *s = c->server;
+
+	if (s->n_handshakes >= CONF_TLS_HANDSHAKES_MAX)
+		conn_close(LIST_ENTRY(s->handshakes.next, struct conn, handshake));
+	if (s->on_handshake)
+		s->on_handshake(s->on_handshake_arg);
+	c->tls = tls_new(s->tls);
+	list_push_back(&s->handshakes, &c->handshake);
+	s->n_handshakes++;
+}
+
+static void tls_fed(struct conn *c, struct str in)
+{
+	struct server *s = c->server;
+	bool was_up = tls_is_up(c->tls);
+	struct str plain = {s->plain_buf, 0};
+	enum tls_got got = tls_in(c->tls, in, s->plain_buf, &plain.n);
+
+	if (!was_up && tls_is_up(c->tls)) {
+		handshake_over(c);
+		if (tls_lacks_client(c->tls))
+			c->bar = BAR_NO_CERT;
+		if (tls_is_h2(c->tls))
+			become(c, CONN_H2);
+	}
+	if (plain.n)
+		plain_in(c, plain);
+	if (got == TLS_OPEN || c->is_dead)
+		return;
+	if (got == TLS_FAILED && tls_why(c->tls)) {
+		if (!was_up)
+			s->stats.handshakes_failed++;
+		log_debug("TLS failed", F_C("why", tls_why(c->tls)));
+		handshake_over(c);
+		c->linger = true;
+	}
+	conn_finish(c);
+}
+
+/* More in one turn would be felt by all others; the socket stays readable, and the next turn goes on. */
+static bool may_shake_hands(struct server *s)
+{
+	int64_t now = loop_now(s->conf.loop).mono_us;
+
+	if (s->handshakes_at_us != now) {
+		s->handshakes_at_us = now;
+		s->handshakes_now = 0;
+	}
+	return s->handshakes_now++ < HANDSHAKES_PER_TURN;
+}
+
 static void ready(void *arg, int events)
 {
 	struct conn *c = arg;
 	struct server *s = c->server;
 
 	if (events & WATCH_READ) {
-		ssize_t n = recv(c->fd, s->read_buf, READ_BUF_BYTES, 0);
+		ssize_t n;
 
+		if (list_linked(&c->handshake) && !may_shake_hands(s))
+			return;
+		n = recv(c->fd, s->read_buf, READ_BUF_BYTES, 0);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == EWOULDBLOCK))
 			return;
 		if (n <= 0) {
@@ -175,10 +308,12 @@ static void ready(void *arg, int events)
 		if (c->is_lingering)
 			return;
 		c->last_in_us = loop_now(s->conf.loop).mono_us;
-		if (c->proto == CONN_SNIFF)
-			sniff(c, (struct str){s->read_buf, (size_t)n});
+		if (s->tls && !c->tls && c->proto == CONN_SNIFF && c->sniff.n == 0 && s->read_buf[0] == TLS_HANDSHAKE)
+			start_tls(c);
+		if (c->tls)
+			tls_fed(c, (struct str){s->read_buf, (size_t)n});
 		else
-			feed(c, (struct str){s->read_buf, (size_t)n});
+			plain_in(c, (struct str){s->read_buf, (size_t)n});
 	}
 	if (!c->is_dead)
 		conn_dirty(c);

@@ -348,6 +348,7 @@ static void begin(struct h1 *h)
 	h->rs.server = h->c->server;
 	h->rs.x = &h->x;
 	h->rs.headers = h->headers;
+	h->rs.bar = h->c->bar;
 	h->rs.arena = h->a;
 	h->head = str_eq(h->rs.method, STR("HEAD"));
 	rs = h->rs;

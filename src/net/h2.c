@@ -341,7 +341,7 @@ static struct str find(const struct h2s *s, const char *name)
 static void begin(struct h2s *s, struct str body)
 {
 	struct req_start rs = {.server = s->h->c->server, .x = &s->x, .is_grpc = s->is_grpc, .method = s->method, .path = s->path,
-		.body = body, .rpc = s->rpc};
+		.body = body, .rpc = s->rpc, .bar = s->h->c->bar};
 	const char *q = s->path.n ? memchr(s->path.p, '?', s->path.n) : NULL;
 	struct str timeout = find(s, "grpc-timeout");
 	struct header *hs = ARENA_ARRAY(s->a, struct header, s->headers.n + 1);

@@ -45,6 +45,7 @@ struct req_start {
 	size_t n_headers;
 	int64_t timeout_us;		/* 0: none */
 	const struct rpc_method *rpc;
+	enum bar { BAR_NONE, BAR_IN_CLEAR, BAR_NO_CERT } bar;	/* came without TLS, or without the certificate it needs */
 };
 void req_begin(const struct req_start *s);
 void req_gone(struct req *r);		/* the peer is gone: no further step, no reply */
@@ -98,11 +99,16 @@ const struct rpc_method *route_rpc(const struct routes *t, struct str path);
 const struct rest_route *route_rest(const struct routes *t, struct arena *a, struct str method, struct str path,
 				    struct header **ret_params, size_t *ret_n, bool *ret_other_method);
 
+struct tls;
+
 /* --- connections (conn.c) --------------------------------------------------------------------------------------------------- */
 enum conn_proto { CONN_SNIFF, CONN_H1, CONN_H2 };
 struct conn {
 	struct list node, dirty;
+	struct list handshake;		/* linked: in the midst of one */
 	struct server *server;
+	struct tls *tls;		/* NULL: in clear */
+	enum bar bar;			/* what its requests may not */
 	int fd;
 	struct watch *watch;
 	enum conn_proto proto;
@@ -149,6 +155,15 @@ struct server {
 	struct op *drained;
 	struct timer *drain_timer;
 	struct server_stats stats;
+	struct tls_ctx *tls;		/* NULL: in clear only */
+	bool clear_too;
+	struct list handshakes;		/* oldest first */
+	size_t n_handshakes;
+	unsigned handshakes_now;	/* steps of them in the turn that began at: */
+	int64_t handshakes_at_us;
+	void (*on_handshake)(void *arg);
+	void *on_handshake_arg;
+	char *plain_buf;		/* made with the first context */
 	char *read_buf;
 	char date[40];
 	int64_t date_s;

@@ -340,6 +340,14 @@ static struct step *other_method(struct req *r)
 	return req_reply_http(r, 405, "application/json", STR("{\"errors\":[{\"description\":\"method not allowed\"}]}"));
 }
 
+static struct step *barred(struct req *r)
+{
+	if (r->s.bar == BAR_NO_CERT)
+		return req_fail(r, ERR_UNAUTHENTICATED, "this server needs a client certificate: set HATCHET_CLIENT_TLS_STRATEGY=mtls");
+	return req_reply_http(r, 400, "application/json",
+			      STR("{\"errors\":[{\"description\":\"this server speaks TLS: use https://\"}]}"));
+}
+
 void req_begin(const struct req_start *s)
 {
 	struct req *r = ARENA_NEW(s->arena, struct req);
@@ -367,6 +375,11 @@ void req_begin(const struct req_start *s)
 		} else if (other) {
 			fn = other_method;
 		}
+	}
+	/* with mutual TLS it is the workers that show who they are; people and probes have other means */
+	if (s->bar != BAR_NONE && (s->bar == BAR_NO_CERT ? s->is_grpc : !rest || !rest->in_clear)) {
+		fn = barred;
+		is_public = true;
 	}
 	if (s->timeout_us > 0) {
 		r->deadline = timer_new(s->server->conf.loop, deadline_passed, r);

@@ -1,5 +1,6 @@
 /* Listening, the end of the turn, draining. */
 #include "net_int.h"
+#include "tls_conn.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,6 +61,7 @@ struct server *server_new(const struct server_conf *conf)
 	list_init(&s->conns);
 	list_init(&s->dirty);
 	list_init(&s->listeners);
+	list_init(&s->handshakes);
 	s->read_buf = xmalloc(READ_BUF_BYTES);
 	loop_on_turn_end(conf->loop, turn_end, s);
 	return s;
@@ -188,8 +190,27 @@ void server_free(struct server *s)
 	stop_listening(s);
 	timer_free(s->drain_timer);
 	routes_free(s->routes);
+	tls_ctx_unref(s->tls);
+	free(s->plain_buf);
 	free(s->read_buf);
 	free(s);
+}
+
+void server_set_tls(struct server *s, struct tls_ctx *ctx, bool clear_too)
+{
+	struct tls_ctx *old = s->tls;
+
+	s->tls = tls_ctx_ref(ctx);
+	tls_ctx_unref(old);
+	s->clear_too = clear_too;
+	if (!s->plain_buf)
+		s->plain_buf = xmalloc(TLS_PLAIN_MAX);
+}
+
+void server_on_handshake(struct server *s, void (*fn)(void *arg), void *arg)
+{
+	s->on_handshake = fn;
+	s->on_handshake_arg = arg;
 }
 
 struct server_stats server_stats(const struct server *s)
