@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SNIFF_MAX = 24, LINGER_US = 2000000, TLS_HANDSHAKE = 0x16, HANDSHAKES_PER_TURN = 8 };
+enum { SNIFF_MAX = 24, LINGER_US = 2000000, TLS_HANDSHAKE = 0x16, HANDSHAKES_US_MAX = 5000 };
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 static void reap(void *arg)
@@ -247,13 +247,28 @@ static void start_tls(struct conn *c)
 	s->n_handshakes++;
 }
 
+/* More in one turn would be felt by all others; the socket stays readable, and the next turn goes on. */
+static bool may_shake_hands(struct server *s)
+{
+	int64_t now = loop_now(s->conf.loop).mono_us;
+
+	if (s->handshakes_at_us != now) {
+		s->handshakes_at_us = now;
+		s->handshakes_us = 0;
+	}
+	return s->handshakes_us < HANDSHAKES_US_MAX;
+}
+
 static void tls_fed(struct conn *c, struct str in)
 {
 	struct server *s = c->server;
 	bool was_up = tls_is_up(c->tls);
 	struct str plain = {s->plain_buf, 0};
+	int64_t began = was_up ? 0 : loop_mono_us();
 	enum tls_got got = tls_in(c->tls, in, s->plain_buf, &plain.n);
 
+	if (!was_up)
+		s->handshakes_us += loop_mono_us() - began;
 	if (!was_up && tls_is_up(c->tls)) {
 		handshake_over(c);
 		if (tls_lacks_client(c->tls))
@@ -273,18 +288,6 @@ static void tls_fed(struct conn *c, struct str in)
 		c->linger = true;
 	}
 	conn_finish(c);
-}
-
-/* More in one turn would be felt by all others; the socket stays readable, and the next turn goes on. */
-static bool may_shake_hands(struct server *s)
-{
-	int64_t now = loop_now(s->conf.loop).mono_us;
-
-	if (s->handshakes_at_us != now) {
-		s->handshakes_at_us = now;
-		s->handshakes_now = 0;
-	}
-	return s->handshakes_now++ < HANDSHAKES_PER_TURN;
 }
 
 static void ready(void *arg, int events)

@@ -159,8 +159,7 @@ struct server {
 	bool clear_too;
 	struct list handshakes;		/* oldest first */
 	size_t n_handshakes;
-	unsigned handshakes_now;	/* steps of them in the turn that began at: */
-	int64_t handshakes_at_us;
+	int64_t handshakes_us, handshakes_at_us;	/* what they took of the turn that began then */
 	void (*on_handshake)(void *arg);
 	void *on_handshake_arg;
 	char *plain_buf;		/* made with the first context */
