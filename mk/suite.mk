@@ -21,6 +21,9 @@ build/sdk-ts/.done: tests/sdk/typescript/package.json tests/sdk/typescript/packa
 	@cp $^ build/sdk-ts/
 	cd build/sdk-ts && npm ci --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
+.PHONY: sdk-tls
+sdk-tls: all venv sdk-ts sdk-go	## the three SDKs without TLS, with it, and with mutual TLS
+	@build/venv/bin/python tests/sdk/tls.py
 # go.sum holds the checksums; Go 1.21 or later fetches the toolchain that go.mod asks for
 sdk-go:	## build/sdk-go/suite: the suite of the Go SDK
 	@mkdir -p build/sdk-go

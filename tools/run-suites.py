@@ -55,11 +55,13 @@ SUITES = [
     Suite("sidecar", [VENV, "tests/e2e/sidecar.py"], 300, needs=["tests/e2e/sidecar.py"], prepare="venv"),
     Suite("demo", ["sh", "-c", "YES=1 make demo >build/test-logs/demo.out 2>&1; code=$?; cat build/test-logs/demo.out; "
                    "[ $code = 0 ] && grep -q '^result  *Hello, Hatchet!$' build/test-logs/demo.out"], 600, needs=["tools/demo.sh"]),
+    Suite("tls", [VENV, "tests/e2e/test_tls.py"], 300, needs=["tests/e2e/test_tls.py"], tools=["openssl"], prepare="venv"),
     Suite("h2spec", "h2spec", 300, tools=["go"]),
     Suite("sdk-python", [VENV, "tests/sdk/drive.py", "python"], 600, needs=["tests/lib/hatchet.py"], prepare="venv"),
     Suite("sdk-typescript", [VENV, "tests/sdk/drive.py", "typescript"], 600, needs=["tests/lib/hatchet.py"],
           tools=["node", "npm"], prepare="sdk-ts"),
     Suite("sdk-go", [VENV, "tests/sdk/drive.py", "go"], 600, needs=["tests/lib/hatchet.py"], tools=["go"], prepare="sdk-go"),
+    Suite("sdk-tls", "sdk-tls", 600, tools=["node", "npm", "go", "openssl"]),
     Suite("crash", [VENV, "tests/crash/crash.py"], 600, needs=["tests/lib/hatchet.py", "tests/crash/crash.py"], prepare="venv"),
 ]
 

@@ -171,6 +171,9 @@ void conn_flush(struct conn *c)
 
 static void become(struct conn *c, enum conn_proto proto)
 {
+	/* refused request by request: a client whose whole connection is refused comes again at once, and never says why */
+	if (c->server->tls && !c->tls && !c->server->clear_too)
+		c->bar = BAR_IN_CLEAR;
 	c->proto = proto;
 	c->p = proto == CONN_H2 ? (void *)h2_new(c) : (void *)h1_new(c);
 }
@@ -183,23 +186,8 @@ static void feed(struct conn *c, struct str in)
 		h1_data(c->p, in);
 }
 
-/* A gRPC client that forgot about TLS is told so: the text reaches its log. */
-static void refuse_clear_h2(struct conn *c)
-{
-	static const char why[] = "this server speaks TLS: set HATCHET_CLIENT_TLS_STRATEGY";
-
-	strb_put(&c->out, "\0\0\0\4\0\0\0\0\0", 9);	/* SETTINGS, empty */
-	strb_put(&c->out, "\0", 1);
-	strb_be16(&c->out, (uint16_t)(8 + sizeof(why) - 1));
-	strb_put(&c->out, "\7\0\0\0\0\0" "\0\0\0\0" "\0\0\0\14", 14);	/* GOAWAY, INADEQUATE_SECURITY */
-	strb_put(&c->out, why, sizeof(why) - 1);
-	c->linger = true;
-	conn_finish(c);
-}
-
 static void sniff(struct conn *c, struct str in)
 {
-	bool in_clear = c->server->tls && !c->tls && !c->server->clear_too;
 	size_t n;
 	struct strb early;
 
@@ -208,14 +196,8 @@ static void sniff(struct conn *c, struct str in)
 	if (memcmp(c->sniff.p, preface, n) == 0) {
 		if (c->sniff.n < sizeof(preface) - 1)
 			return;
-		if (in_clear) {
-			refuse_clear_h2(c);
-			return;
-		}
 		become(c, CONN_H2);
 	} else {
-		if (in_clear)
-			c->bar = BAR_IN_CLEAR;
 		become(c, CONN_H1);
 	}
 	early = c->sniff;

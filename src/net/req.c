@@ -344,6 +344,8 @@ static struct step *barred(struct req *r)
 {
 	if (r->s.bar == BAR_NO_CERT)
 		return req_fail(r, ERR_UNAUTHENTICATED, "this server needs a client certificate: set HATCHET_CLIENT_TLS_STRATEGY=mtls");
+	if (r->s.is_grpc)
+		return req_fail(r, ERR_UNAUTHENTICATED, "this server speaks TLS: set HATCHET_CLIENT_TLS_STRATEGY=tls");
 	return req_reply_http(r, 400, "application/json",
 			      STR("{\"errors\":[{\"description\":\"this server speaks TLS: use https://\"}]}"));
 }

@@ -64,6 +64,8 @@ static bool load_certs(mbedtls_x509_crt *crt, const struct tls_text *t, struct e
 {
 	int bad = mbedtls_x509_crt_parse(crt, (const unsigned char *)t->pem.p, t->pem.n + 1);
 
+	if (bad < 0 && memmem(t->pem.p, t->pem.n, "-----BEGIN CERTIFICATE", 22))
+		return err_set(err, ERR_INVALID, "the certificate in %s cannot be used: RSA or ECDSA, whole and in PEM form is needed", t->from);
 	if (bad < 0 || !crt->raw.p)
 		return err_set(err, ERR_INVALID, "%s holds no certificate in PEM form", t->from);
 	return bad == 0 || err_set(err, ERR_INVALID, "%s: %d of its certificates cannot be read", t->from, bad);

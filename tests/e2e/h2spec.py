@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""h2spec in full against the server's gRPC port; what it fails must be listed in EXCEPTIONS and explained in docs/http.md.
+"""h2spec in full against the server's gRPC port, in clear and behind TLS; what it fails must be listed in EXCEPTIONS and explained in docs/http.md.
 
 h2spec.py PATH-OF-H2SPEC"""
 import os
@@ -17,30 +17,20 @@ TESTS = 145  # of the pinned version
 PAGE = "/metrics"  # long enough for the tests of a small window, which h2spec leaves out otherwise
 
 
-def run(h2spec, port):
+def run(h2spec, port, *more):
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
-        p = subprocess.run([h2spec, "-h", "127.0.0.1", "-p", str(port), "--path", PAGE, "-o", "3", "-j", report.name],
+        p = subprocess.run([h2spec, "-h", "127.0.0.1", "-p", str(port), "--path", PAGE, "-o", "3", "-j", report.name, *more],
                            stdout=subprocess.PIPE, encoding="utf-8", errors="replace", timeout=240)
         # the text of a failure is not escaped: a quoted byte or "<" in it is no XML
         xml = re.sub(r"<(failure|error)>.*?</\1>", r"<\1/>", report.read().decode("utf-8", "replace"), flags=re.S)
         return p.stdout, ET.fromstring(xml)
 
 
-def main():
-    pg = PgNode(durable=False)
-    server = Server(pg)
-    try:
-        pg.start()
-        server.start()
-        text, root = run(sys.argv[1], server.grpc_port)
-        alive = server.alive()
-    finally:
-        server.stop()
-        server.close()
-        pg.stop()
+def judge(how, text, root, alive):
+    """(passed, failed, skipped) of one run."""
     passed = failed = skipped = 0
     for case in root.iter("testcase"):
-        name = f"{case.get('package')}/{case.get('classname')}"
+        name = f"{how}: {case.get('package')}/{case.get('classname')}"
         if case.find("failure") is not None or case.find("error") is not None:
             if name in EXCEPTIONS:
                 print(f"ok - {name} # exception, see docs/http.md")
@@ -57,8 +47,26 @@ def main():
         print(text[text.find("Failures:"):])
     m = re.search(r"(\d+) tests, (\d+) passed", text)
     if not m or not alive or int(m[1]) != TESTS:
-        print("not ok - h2spec did not run in full, or the server ended")
+        print(f"not ok - {how}: h2spec did not run in full, or the server ended")
         failed += 1
+    return passed, failed, skipped
+
+
+def main():
+    pg = PgNode(durable=False)
+    server = Server(pg, flags=["--tls", "self", "--tls-optional"])
+    sums = []
+    try:
+        pg.start()
+        server.start()
+        for how, more in (("clear", []), ("TLS", ["-t", "-k"])):
+            text, root = run(sys.argv[1], server.grpc_port, *more)
+            sums.append(judge(how, text, root, server.alive()))
+    finally:
+        server.stop()
+        server.close()
+        pg.stop()
+    passed, failed, skipped = (sum(c) for c in zip(*sums))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return failed > 0
 

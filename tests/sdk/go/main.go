@@ -1,4 +1,4 @@
-// Acceptance cases of the official Go SDK: suite main|restart; suite worker NAME SET SLOTS is one worker process.
+// Acceptance cases of the official Go SDK: suite main|restart|tls; suite worker NAME SET SLOTS is one worker process.
 // Run by tests/sdk/drive.py, which starts the servers and sets HATCHET_CLIENT_*, SUITE_DIR and CONTROL_URL.
 package main
 
@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -140,6 +141,10 @@ func (s *suite) run(group string) int {
 	list, set := s.mainCases(), "base"
 	if group == "restart" {
 		list, set = s.restartCases(), "restart"
+	} else if group == "tls" {
+		list = slices.DeleteFunc(list, func(c namedCase) bool {
+			return !slices.Contains([]string{"run_and_wait", "run_many", "run_without_waiting", "large_payload"}, c.name)
+		})
 	}
 	good := 0
 	_, err := s.startWorker(ctx, "go-"+group, set, 100)

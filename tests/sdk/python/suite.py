@@ -284,6 +284,7 @@ CASES = {
     "main": ["run_and_wait", "run_many", "run_without_waiting", "failing", "retry_that_succeeds", "non_retryable",
              "timeout", "refresh_of_the_timeout", "cancel", "large_payload", "payload_over_the_limit", "metadata",
              "logs", "two_workers_share", "worker_killed", "worker_paused", "worker_stopped"],
+    "tls": ["run_and_wait", "run_many", "run_without_waiting", "large_payload"],
     "restart": ["server_restarted", "postgres_restarted"],
 }
 
@@ -303,8 +304,8 @@ async def main(group):
     names = CASES[group]
     ok = []
     try:
-        await start_worker("py-" + group, "base" if group == "main" else "restart", 100)
-        if group == "main":
+        await start_worker("py-" + group, "restart" if group == "restart" else "base", 100)
+        if group != "restart":
             ok = await asyncio.gather(*[run(i + 1, n) for i, n in enumerate(names)])
         else:
             ok = [await run(i + 1, n) for i, n in enumerate(names)]
