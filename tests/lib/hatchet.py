@@ -1,6 +1,6 @@
 """Test fixtures: a private Postgres, and the built server on it.
 
-PgNode  a cluster of its own below /tmp, unix socket only; durable unless asked otherwise, so that kill9() is a real crash
+PgNode  a cluster of its own below /tmp, unix socket only (tcp=True: and 127.0.0.1); durable unless asked otherwise, so that kill9() is a real crash
 Server  build/hatchet (or HATCHET_BIN) on free ports that stay its own across restarts
 
 Everything they start dies with this process, also when that is killed."""
@@ -78,7 +78,7 @@ def die_with_parent(sig=signal.SIGKILL):
 class PgNode:
     """A private Postgres.  Binaries cannot run as root: they get the uid of `postgres` then."""
 
-    def __init__(self, durable=True, settings=(), bin_dir=None):
+    def __init__(self, durable=True, settings=(), bin_dir=None, tcp=False):
         self.bin = bin_dir or pg_bin()
         # some builds bring the server only
         self.client_bin = self.bin if os.path.exists(os.path.join(self.bin, "psql")) else pg_bin()
@@ -90,7 +90,9 @@ class PgNode:
         self.process = None
         self.log = os.path.join(self.dir, "log")
         self._run(["initdb", "-D", self.data, "-U", "hatchet", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"])
-        lines = ["listen_addresses = ''", f"unix_socket_directories = '{self.dir}'", "max_connections = 60", "shared_buffers = 128MB",
+        self.port = free_port() if tcp else 5432
+        listen = "127.0.0.1" if tcp else ""
+        lines = [f"listen_addresses = '{listen}'", f"port = {self.port}", f"unix_socket_directories = '{self.dir}'", "max_connections = 60", "shared_buffers = 128MB",
                  "log_line_prefix = '%m [%p] '", *settings]
         if not durable:
             lines += ["fsync = off", "full_page_writes = off", "synchronous_commit = off"]
@@ -120,15 +122,19 @@ class PgNode:
     def answers(self):
         if self.process.poll() is not None:
             raise RuntimeError(f"Postgres ended with {self.process.returncode}: {self.tail()}")
-        p = subprocess.run([os.path.join(self.client_bin, "pg_isready"), "-q", "-h", self.dir, "-U", "hatchet", "-d", "postgres"])
+        p = subprocess.run([os.path.join(self.client_bin, "pg_isready"), "-q", "-h", self.dir, "-p", str(self.port),
+                            "-U", "hatchet", "-d", "postgres"])
         return p.returncode == 0
 
     def tail(self, n=2000):
         with open(self.log, errors="replace") as f:
             return f.read()[-n:]
 
-    def url(self, db="postgres", user="hatchet", port=5432):
-        return f"postgresql://{user}@/{db}?host={self.dir}&port={port}"
+    def url(self, db="postgres", user="hatchet", port=None):
+        return f"postgresql://{user}@/{db}?host={self.dir}&port={port or self.port}"
+
+    def tcp_url(self, db="postgres", host="127.0.0.1"):
+        return f"postgresql://hatchet@{host}:{self.port}/{db}"
 
     def create(self, db):
         self.sql(f"create database {db}")
