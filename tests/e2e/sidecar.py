@@ -29,7 +29,7 @@ from wire import Wire  # noqa: E402
 import v1_pb2 as v1  # noqa: E402
 import workflows_pb2 as wf  # noqa: E402
 
-CLIENTS = os.path.join(HERE, "sidecar")
+CLIENTS = os.path.join(HERE, "embedded")
 STARTS = 15
 # a cluster made by initdb takes its time; the one inside the binary as shipped does not
 SECONDS_MAX = 0.5 if b"hatchet-embedded-postgres" in open(BIN, "rb").read() else 4.0
@@ -163,11 +163,11 @@ def run_client(words, **more):
     env.update(HOME=home, HATCHET_BINARY=BIN, NODE_PATH=os.path.join(TOP, "build", "sdk-ts", "node_modules"), PYTHONDONTWRITEBYTECODE="1",
                # where no namespace can be made, a call to the outside fails here
                https_proxy="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9", no_proxy="127.0.0.1,localhost")
+    p = subprocess.Popen(words, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                         preexec_fn=no_network)
+    timer = threading.Timer(60, p.kill)
+    timer.start()
     try:
-        p = subprocess.Popen(words, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                             preexec_fn=no_network)
-        timer = threading.Timer(60, p.kill)
-        timer.start()
         line = next((x for x in p.stdout if x.startswith("{")), None)  # an SDK may log there, too
         if not line:
             raise AssertionError(f"{words[0]} said nothing: {p.stderr.read()[-1500:]}")
@@ -175,9 +175,10 @@ def run_client(words, **more):
         if more.get("kill"):
             p.kill()
         out, err = p.communicate()
-        timer.cancel()
         return p.returncode, [json.loads(x) for x in out.splitlines() if x.startswith("{")], err, traces
     finally:
+        timer.cancel()
+        p.kill()
         shutil.rmtree(home, ignore_errors=True)
 
 

@@ -1,0 +1,18 @@
+# What the examples need, installed as their own READMEs say, from their own files, beside the tree.
+.PHONY: example-pytest example-jest example-vitest
+example-pytest: build/examples/venv/.done
+build/examples/venv/.done: examples/pytest/requirements.txt
+	@rm -rf build/examples/venv; mkdir -p build/examples
+	python3 -m venv build/examples/venv
+	build/examples/venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+# The locks are for us and our platform: a project that is copied from examples/ makes one of its own.
+define NODE_EXAMPLE
+example-$(1): build/examples/$(1)/.done
+build/examples/$(1)/.done: examples/$(1)/package.json tests/e2e/locks/$(1).json
+	@rm -rf build/examples/$(1); mkdir -p build/examples/$(1)
+	@cp $$< build/examples/$(1)/; cp tests/e2e/locks/$(1).json build/examples/$(1)/package-lock.json
+	cd build/examples/$(1) && npm install --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $$@
+endef
+$(foreach x,jest vitest,$(eval $(call NODE_EXAMPLE,$(x))))
