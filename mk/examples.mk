@@ -1,14 +1,15 @@
 # What the examples need, installed as their own READMEs say, from their own files, beside the tree.
 .PHONY: example-pytest example-jest example-vitest
-example-pytest: build/examples/venv/.done
+example-pytest: build/examples/venv/.done	## what examples/pytest needs, in build/examples
 build/examples/venv/.done: examples/pytest/requirements.txt
 	@rm -rf build/examples/venv; mkdir -p build/examples
 	python3 -m venv build/examples/venv
 	build/examples/venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+example-jest: build/examples/jest/.done	## the same for examples/jest
+example-vitest: build/examples/vitest/.done	## the same for examples/vitest
 # The locks are for us and our platform: a project that is copied from examples/ makes one of its own.
 define NODE_EXAMPLE
-example-$(1): build/examples/$(1)/.done
 build/examples/$(1)/.done: examples/$(1)/package.json tests/e2e/locks/$(1).json
 	@rm -rf build/examples/$(1); mkdir -p build/examples/$(1)
 	@cp $$< build/examples/$(1)/; cp tests/e2e/locks/$(1).json build/examples/$(1)/package-lock.json
