@@ -23,6 +23,8 @@ struct command {
 	const char *summary, *example;
 	struct flag *flags;		/* ends with name NULL */
 	int (*run)(struct command *c);
+	const char *operand;		/* the one word it takes beside flags: "FILE", or "[FILE]" when that may be missing; NULL: none */
+	const char *word;		/* out: that word, or NULL */
 };
 /* Fills the flags from @argv and the environment; prints what is wrong, with a hint. false: exit EXIT_USAGE. */
 bool flags_parse(struct command *c, int argc, char **argv, bool *ret_help);

@@ -100,12 +100,20 @@ bool flags_parse(struct command *c, int argc, char **argv, bool *ret_help)
 			*ret_help = true;
 			return true;
 		}
+		if (argv[i][0] != '-' && c->operand && !c->word) {
+			c->word = argv[i];
+			continue;
+		}
 		if (strncmp(argv[i], "--", 2) != 0) {
 			(void)fprintf(stderr, "hatchet: unexpected \"%s\"; see \"hatchet %s --help\"\n", argv[i], c->name);
 			return false;
 		}
 		if (!take(c, argv, argc, &i))
 			return false;
+	}
+	if (c->operand && c->operand[0] != '[' && !c->word) {
+		(void)fprintf(stderr, "hatchet: %s is missing; see \"hatchet %s --help\"\n", c->operand, c->name);
+		return false;
 	}
 	return true;
 }
@@ -203,7 +211,7 @@ bool flag_address(const struct command *c, const char *name)
 
 void flags_help(const struct command *c)
 {
-	(void)printf("%s\n\nUsage: hatchet %s%s\n", c->summary, c->name, c->flags && c->flags->name ? " [flags]" : "");
+	(void)printf("%s\n\nUsage: hatchet %s%s%s%s\n", c->summary, c->name, c->operand ? " " : "", c->operand ? c->operand : "", c->flags && c->flags->name ? " [flags]" : "");
 	if (c->flags && c->flags->name)
 		(void)printf("\nFlags:\n");
 	for (const struct flag *f = c->flags; f && f->name; f++) {
