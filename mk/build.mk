@@ -18,11 +18,23 @@ build/$(1)/embed.o: build/gen/embed.S | build/deps-$(call flavour,$(1))
 build/$(1)/payload.o: build/deps-$(call flavour,$(1)) mk/build.mk
 	@mkdir -p $$(@D)
 	@echo '$$(call payload,$$(PAYLOAD_$(1)))' | $(call cc,$(1)) -x assembler -c -o $$@ -
-build/$(1)/lib.a: $$(LIB_SRCS:%.c=build/$(1)/%.o) $$(GEN_SRCS:%.c=build/$(1)/%.o) build/$(1)/embed.o build/$(1)/payload.o
+build/$(1)/share.o: build/gen/THIRD-PARTY-$(call flavour,$(1)) mk/build.mk
+	@mkdir -p $$(@D)
+	@echo '$$(call carried,hatchet_licences,$$<.z) $$(call carried,hatchet_zones,$(DEPS_CACHE)/$(call flavour,$(1))/share/zones.bin)' | \
+		$(call cc,$(1)) -x assembler -c -o $$@ -
+build/$(1)/lib.a: $$(LIB_SRCS:%.c=build/$(1)/%.o) $$(GEN_SRCS:%.c=build/$(1)/%.o) build/$(1)/embed.o build/$(1)/payload.o build/$(1)/share.o
 	@rm -f $$@; ar rcs $$@ $$^
 build/$(1)/hatchet: build/$(1)/src/app/main.o build/$(1)/lib.a $$(if $$(FLAVOUR_$(1)),build/deps-$$(FLAVOUR_$(1)))
 	@echo '  LD $$@'; $(call cc,$(1)) $$(CFLAGS_$(1)) $$(LDFLAGS_$(1)) -o $$@ $$(filter %.o %.a,$$^) $$(call libs,$(1))
 endef
+# carried SYMBOL,FILE: its bytes between SYMBOL and SYMBOL_end
+carried = .section .rodata.$(1),"a"; .globl $(1), $(1)_end; .balign 16; $(1): .incbin "$(2)"; $(1)_end: .byte 0; \
+	.section .note.GNU-stack,"",%progbits;
+build/gen/THIRD-PARTY-%: build/deps-% LICENSE tools/third-party.py
+	@mkdir -p build/gen
+	@python3 tools/third-party.py $(DEPS_CACHE)/$*/share/licences $@
+build/THIRD-PARTY: build/gen/THIRD-PARTY-x64
+	@cp $< $@
 # The database that ships inside, or nothing between the two symbols.
 PAYLOAD_rel := $(DEPS_CACHE)/x64/postgres.tar.zst
 PAYLOAD_arm64 := $(DEPS_CACHE)/arm64/postgres.tar.zst
@@ -32,7 +44,7 @@ payload = .section .rodata.payload,"a"; .globl hatchet_pg_payload, hatchet_pg_pa
 $(foreach m,rel arm64 opt dbg asan,$(eval $(call MODE,$(m))))
 
 # As shipped: stripped, what a debugger wants lies beside it.
-build/hatchet: build/rel/hatchet
+build/hatchet: build/rel/hatchet build/THIRD-PARTY
 	@objcopy --only-keep-debug --compress-debug-sections $< $@.debug
 	@objcopy --strip-all --add-gnu-debuglink=$@.debug $< $@.new
 	@mv $@.new $@

@@ -24,6 +24,7 @@ x64) all="musl mbedtls nghttp2 libev jansson protobuf-c zlib zstd mimalloc libpq
 arm64) all="musl mbedtls nghttp2 libev jansson protobuf-c zlib zstd mimalloc libpq" machine=aarch64-linux-musl ;;
 *) die "no flavour $flavour: glibc, x64 or arm64" ;;
 esac
+all="$all tzdata"
 case $flavour in
 glibc) gcc=gcc tool= ;;
 x64) gcc=gcc tool= ;;
@@ -56,7 +57,7 @@ source_of() { s=$(sed -n 's/^# source: *//p' "$recipes/$1.sh"); echo "${s:-$1}";
 # key NAME: the sum of all that goes into the library
 key() {
 	{
-		echo "$flavour $hard"
+		echo "2 $flavour $hard"
 		echo "$compiler"
 		grep -P "^$(source_of "$1")\t" "$top/deps.lock"
 		cat "$recipes/$1.sh" "$recipes/compile.sh"
@@ -122,6 +123,12 @@ build() {
 		# shellcheck disable=SC1090
 		. "$recipes/$name.sh"
 	) >"$work/log" 2>&1 || { tail -n 30 "$work/log" >&2; die "$name $version does not build"; }
+	# a recipe may know better what of its source is the notice
+	notice=$out/share/licences/$name
+	mkdir -p "$out/share/licences"
+	[ -f "$notice" ] || cp "$src/$(field "$(source_of "$name")" 10)" "$notice"
+	{ echo "$name $version ($(field "$(source_of "$name")" 9))"; echo; cat "$notice"; } >"$work/notice"
+	mv "$work/notice" "$notice"
 	mv "$out" "$place.new"
 	mv "$place.new" "$place"
 	say "$flavour: $name $version built in $(($(date +%s) - began)) s"

@@ -2,6 +2,7 @@
 #include "app_int.h"
 
 #include "api/api.h"
+#include "base/tz.h"
 #include "crypto/es256.h"
 #include "json/json.h"
 #include "store/boot.h"
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <zlib.h>
 
 enum { STOP_WAIT_S = 15 };
 
@@ -234,6 +236,7 @@ static struct flag doctor_flags[] = {
 	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
 };
 static struct flag version_flags[] = {
+	{"licenses", NULL, NULL, NULL, "the notices of what is inside", NULL, NULL},
 	{"json", NULL, NULL, NULL, "for machines", NULL, NULL},
 	{NULL, NULL, NULL, NULL, NULL, NULL, NULL},
 };
@@ -279,12 +282,14 @@ static int doctor(struct command *c)
 			     ok ? "version, rights, sessions and clock are fine" : err.msg);
 		if (ok)
 			(void)printf("schema      %s\n", migrated ? "up to date" : "not migrated yet: hatchet migrate, or the first server start");
+		(void)printf("time zones  %s\n", tz_version());
 		return ok ? EXIT_OK : EXIT_FAILED;
 	}
 	strb_init(&b, 65536);
 	jw_init(&w, &b);
 	jw_obj_begin(&w);
 	jw_kv_i64(&w, "postgres", v);
+	jw_kv_c(&w, "time_zones", tz_version());
 	jw_kv_bool(&w, "ok", ok);
 	if (!ok)
 		jw_kv_c(&w, "problem", err.msg);
@@ -295,10 +300,27 @@ static int doctor(struct command *c)
 	return ok ? EXIT_OK : EXIT_FAILED;
 }
 
+/* The notices of the libraries inside (tools/third-party.py): length, then zlib. */
+static int licences(void)
+{
+	extern const unsigned char hatchet_licences[], hatchet_licences_end[];
+	const unsigned char *p = hatchet_licences;
+	uLongf n = (uLongf)p[0] | (uLongf)p[1] << 8 | (uLongf)p[2] << 16 | (uLongf)p[3] << 24;
+	char *text = xmalloc(n);
+	bool ok = uncompress((Bytef *)text, &n, p + 4, (uLong)(hatchet_licences_end - p - 4)) == Z_OK &&
+		  fwrite(text, 1, n, stdout) == n && fflush(stdout) == 0;
+
+	free(text);
+	return ok ? EXIT_OK : EXIT_FAILED;
+}
+
 static int version(struct command *c)
 {
+	if (flag_on(c, "licenses"))
+		return licences();
 	if (flag_on(c, "json"))
-		(void)printf("{\"version\":\"%s\",\"compatible_with\":\"%s\"}\n", HATCHET_VERSION, WIRE_VERSION);
+		(void)printf("{\"version\":\"%s\",\"compatible_with\":\"%s\",\"time_zones\":\"%s\"}\n", HATCHET_VERSION, WIRE_VERSION,
+			     tz_version());
 	else
 		(void)printf("hatchet %s (compatible with Hatchet %s)\n", HATCHET_VERSION, WIRE_VERSION);
 	return EXIT_OK;

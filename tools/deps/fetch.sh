@@ -63,7 +63,7 @@ fetch_series() {
 	only=
 	[ "$patch_sum" != - ] || only=--tar-only
 	for v in $(APT_CONFIG="$apt/apt.conf" apt-cache madison "$source" | awk -F'|' '{ gsub(/ /, "", $2); print $2 }' |
-			grep -E "^([0-9]+:)?${series}[.+-]" | sort -urV); do
+			grep -E "^([0-9]+:)?${series}[.a-z+-]" | sort -urV); do
 		mkdir -p "$work/got"
 		if (cd "$work/got" && APT_CONFIG="$apt/apt.conf" apt-get -qq source --download-only $only "$source=$v" >&2); then
 			tarball=$(find "$work/got" -name "${source}_*.orig.tar.*" ! -name '*.asc')
@@ -87,7 +87,7 @@ fetch() {
 	orig=${source}_${file%-*}.orig.$(field "$1" 6) debian=${source}_$file.debian.tar.xz
 	if [ -n "${DEPS_DIR:-}" ]; then
 		tarball=$DEPS_DIR/$orig
-		[ -f "$tarball" ] || tarball=$(newest "${source}_${series}[.+]*.orig.tar.*")
+		[ -f "$tarball" ] || tarball=$(newest "${source}_${series}[.a-z+]*.orig.tar.*")
 		[ -n "$tarball" ] || die "no $orig in $DEPS_DIR"
 		if [ "$patch_sum" != - ]; then
 			patches=$DEPS_DIR/$debian
@@ -116,7 +116,13 @@ upstream_of() { basename "$1" | sed "s/^[^_]*_\(.*\)\.orig\.tar\..*/\1/"; }
 # unpack NAME FOLDER: its source with the distribution's patches
 unpack() {
 	fetch "$1"
-	tar -xf "$tarball" -C "$2" --strip-components=1
+	tar -xf "$tarball" -C "$2"
+	# most have one folder around all, some have not
+	if [ "$(find "$2" -mindepth 1 -maxdepth 1 | wc -l)" = 1 ]; then
+		mv "$2"/* "$2.one"
+		rmdir "$2"
+		mv "$2.one" "$2"
+	fi
 	if [ -n "$patches" ]; then
 		mkdir "$2/.patches"
 		tar -xf "$patches" -C "$2/.patches"

@@ -25,3 +25,6 @@ done
 archive libmbedcrypto.a crypto
 archive libmbedx509.a x509
 archive libmbedtls.a tls
+# of the two licences that it is given under this is the one that we take
+mkdir -p "$out/share/licences"
+sed -n '/Apache License/,/GNU GENERAL PUBLIC LICENSE/p' "$src/LICENSE" | sed '$d' >"$out/share/licences/mbedtls"
