@@ -43,11 +43,11 @@ CFLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-
 LDFLAGS_fuzz := -fsanitize=fuzzer,address,undefined
 CC_fuzz := $(FUZZ_CC)
 $(eval $(call MODE,fuzz))
-build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/tests/lib/netserver.o build/fuzz/lib.a
+build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/tests/lib/netserver.o build/fuzz/tests/lib/tlsclient.o build/fuzz/lib.a
 	$(FUZZ_CC) $(CFLAGS_fuzz) $(LDFLAGS_fuzz) -o $@ $^ $(LIBS)
-build/asan/fuzz_%: build/asan/tests/fuzz/fuzz_%.o build/asan/tests/fuzz/replay.o build/asan/tests/lib/netserver.o build/asan/lib.a
+build/asan/fuzz_%: build/asan/tests/fuzz/fuzz_%.o build/asan/tests/fuzz/replay.o build/asan/tests/lib/netserver.o build/asan/tests/lib/tlsclient.o build/asan/lib.a
 	$(CC) $(CFLAGS_asan) $(LDFLAGS_asan) -o $@ $^ $(LIBS)
-.SECONDARY: $(call kept,fuzz,$(wildcard tests/fuzz/*.c) tests/lib/netserver.c) $(call kept,asan,$(wildcard tests/fuzz/*.c))
+.SECONDARY: $(call kept,fuzz,$(wildcard tests/fuzz/*.c) tests/lib/netserver.c tests/lib/tlsclient.c) $(call kept,asan,$(wildcard tests/fuzz/*.c))
 
 .PHONY: fuzz fuzz-replay
 fuzz: $(FUZZ:%=build/fuzz/fuzz_%)	## fuzz for MIN minutes each (T=json: one of them); needs clang

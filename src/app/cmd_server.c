@@ -68,7 +68,7 @@ struct serving {
 	struct arena *arena;
 	int64_t retry_ms, began_us;
 	int left;
-	bool stopping, told;
+	bool stopping, told, has_terminal;
 	int exit_code;
 };
 
@@ -318,11 +318,19 @@ static void build(struct serving *s, uint32_t msg_bytes, uint32_t heads)
 		certs_use(s->certs, s->server);
 }
 
+/* The terminal is gone, or somebody wants files read again. */
 static void hang_up(void *arg)
 {
 	struct serving *s = arg;
 
-	certs_reload(s->certs);
+	if (s->has_terminal && !isatty(2)) {
+		if (!s->stopping)
+			stop(s);
+	} else if (s->certs) {
+		certs_reload(s->certs);
+	} else {
+		log_info("SIGHUP reads certificates again, and there are none");
+	}
 }
 
 static bool choose_certs(struct serving *s, struct err *err)
@@ -451,8 +459,8 @@ static void serve(struct serving *s)
 	loop_on_signal(s->loop, SIGTERM, stop, s);
 	loop_on_signal(s->loop, SIGINT, stop, s);
 	hold_signals(false);
-	if (s->certs)
-		loop_on_signal(s->loop, SIGHUP, hang_up, s);
+	s->has_terminal = isatty(2);
+	loop_on_signal(s->loop, SIGHUP, hang_up, s);
 	if (s->pg)
 		(void)snprintf(s->running.database, sizeof(s->running.database), "%s", s->database_url);
 	(void)snprintf(s->running.profile, sizeof(s->running.profile), "%s", flag_get(s->c, "profile"));

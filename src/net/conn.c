@@ -117,7 +117,7 @@ static void written(struct conn *c, size_t n)
 /* What the socket is to take next. */
 static struct str unsent(struct conn *c)
 {
-	struct str queued = {c->out.p + c->out_off, conn_queued(c)};
+	struct str queued = conn_queued(c) ? (struct str){c->out.p + c->out_off, conn_queued(c)} : STR_NULL;
 
 	if (!c->tls)
 		return queued;

@@ -204,8 +204,9 @@ static bool parse_target(struct h1 *h, struct str target)
 {
 	const char *q;
 
-	if (str_starts(target, STR("http://"))) {	/* absolute form */
-		const char *slash = memchr(target.p + 7, '/', target.n - 7);
+	if (str_starts(target, STR("http://")) || str_starts(target, STR("https://"))) {	/* absolute form */
+		size_t scheme = target.p[4] == 's' ? 8 : 7;
+		const char *slash = memchr(target.p + scheme, '/', target.n - scheme);
 
 		if (!slash)
 			return false;

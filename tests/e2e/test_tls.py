@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """TLS of the built server, probed from outside: protocols, suites, what is malformed, certificates and their change.  test_tls.py [NAME...]"""
+import fcntl
 import http.client
 import os
+import pty
 import re
 import shutil
 import signal
@@ -11,6 +13,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import traceback
@@ -296,7 +299,7 @@ def case_flood_of_half_open_handshakes():
                 if time.monotonic() - began > 3:
                     raise AssertionError(f"answered after {time.monotonic() - began:.1f} s")
         grown = (rss(server) - before) / 1024
-        if grown > 80:
+        if grown > 80:  # 512 of them, at some 50 KiB, and what is on its way
             raise AssertionError(f"the server grew by {grown:.0f} MB")
     finally:
         for p in peers:
@@ -515,6 +518,28 @@ def case_unreadable_key():
                            cwd="/", extra_groups=[])
     equal(p.returncode, 1, p.stderr)
     has(p.stderr, "the private key file", "Permission denied")
+
+
+def case_hang_up():
+    """Without certificates SIGHUP does nothing; when the terminal goes, the server ends well."""
+    server = serve("hangup")
+    server.process.send_signal(signal.SIGHUP)
+    until("told so", lambda: "there are none" in server.tail(), 5)
+    equal(clear(server.http_port, "/metrics")[0], 200)
+    server.stop_server()
+    master, slave = pty.openpty()
+    p = subprocess.Popen(server.command(), env=server.environ(), stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+                         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    os.close(slave)
+    try:
+        until("ready", lambda: server.get_status("/ready") == 200)
+        os.close(master)
+        equal(p.wait(15), 0, "exit code")
+    finally:
+        p.kill()
+        p.wait()
+    server.start()
+    end(server)
 
 
 def case_expired():
