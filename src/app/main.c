@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 static struct command *const commands[] = {&cmd_server_start, &cmd_server_stop, &cmd_server_status, &cmd_token_create,
-	&cmd_token_revoke, &cmd_migrate, &cmd_doctor, &cmd_version, &cmd_compat};
+	&cmd_token_revoke, &cmd_migrate, &cmd_doctor, &cmd_version, &cmd_compat, &cmd_quickstart};
 
 static void usage(FILE *out)
 {

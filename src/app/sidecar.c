@@ -149,6 +149,25 @@ static const char *expand_home(const char *dir, char out[1024])
 	return out;
 }
 
+static void forget_environment(void)
+{
+	extern char **environ;
+
+	for (struct flag *f = cmd_server_start.flags; f->name; f++)
+		if (f->env)
+			(void)unsetenv(f->env);
+	for (char **e = environ; *e;) {
+		char name[128];
+		size_t n = strcspn(*e, "=");
+
+		(void)snprintf(name, sizeof(name), "%.*s", (int)MIN(n, 127), *e);
+		if (strncmp(name, "SERVER_", 7) == 0 && n < sizeof(name) && unsetenv(name) == 0)
+			e = environ;
+		else
+			e++;
+	}
+}
+
 int sidecar_main(int argc, char **argv)
 {
 	const char *v[FLAGS] = {NULL}, *words[WORDS_MAX], *dir;
@@ -160,9 +179,7 @@ int sidecar_main(int argc, char **argv)
 	if (!parse(argc, argv, v) || !check_handshake(v[HANDSHAKE_FILE]) || !check_port(v, GRPC_PORT) || !check_port(v, API_PORT) ||
 	    !map_level(&v[LOG_LEVEL]) || !check_stdin())
 		return EXIT_FAILED;
-	for (struct flag *f = cmd_server_start.flags; f->name; f++)
-		if (f->env)
-			(void)unsetenv(f->env);
+	forget_environment();
 	dir = expand_home(v[POSTGRES_DATA_DIR], home);
 	side = (struct sidecar){.handshake_file = v[HANDSHAKE_FILE], .no_api = v[NO_API], .no_migrations = v[NO_MIGRATIONS] && v[DATABASE_URL],
 		.has_broker = v[RABBITMQ_URL]};

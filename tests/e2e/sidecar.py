@@ -337,7 +337,7 @@ def listening(pid):
 def case_environment():
     """It belongs to the application: settings in it are not for this server."""
     env = dict(os.environ, DATABASE_URL="postgres://nobody@127.0.0.1:1/none", SERVER_PORT="1", SERVER_GRPC_PORT="1", SERVER_LOGGER_LEVEL="debug",
-               HATCHET_DATA_DIR="/nowhere", SERVER_URL="https://elsewhere.example", SERVER_FROBNICATE="x")
+               HATCHET_DATA_DIR="/nowhere", SERVER_URL="https://elsewhere.example", SERVER_FROBNICATE="x", SERVER_TLS_STRATEGY="tls", SERVER_TLS_CERT="none")
     s = Sidecar(env=env)
     equal((s.workflows(), s.text()), ([], ""), "workflows and words")
     equal(s.end(), 0)
