@@ -1,5 +1,5 @@
 # What must hold before a commit, under a minute.
-.PHONY: check format clang run asan demo
+.PHONY: check format clang repro run asan demo
 check: all	## layers, lint, headers alone, generated files are current: under a minute
 	@CC="$(CC)" LINT_CFLAGS="$(CSTD) $(CPPFLAGS)" python3 tools/lint.py
 format:	## format the lines changed since the last commit, those only
@@ -12,6 +12,8 @@ CC_clang := clang
 $(eval $(call MODE,clang))
 clang: build/clang/hatchet $(patsubst %.c,build/clang/%.o,$(wildcard tests/*/*.c bench/*.c bench/*/*.c))	## compile everything with clang too, warnings are errors
 
+repro: all	## build once more in another folder: the same checksum (R=--deps: with the libraries anew)
+	@DEPS_CACHE="$(DEPS_CACHE)" tools/repro.sh $(R)
 asan: build/asan/hatchet	## build/asan/hatchet: with the address and undefined-behaviour sanitizers
 run: dev	## debug server on the default ports, with a Postgres of its own in build/run
 	@mkdir -p build/run

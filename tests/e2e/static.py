@@ -150,6 +150,31 @@ def case_no_path_of_the_builder():
             raise AssertionError(f"{path} is in the file")
 
 
+def case_licences():
+    """Every library that deps.lock names has its notice inside."""
+    text = out(BIN, "version", "--licenses")
+    with open(os.path.join(os.path.dirname(BIN), "THIRD-PARTY")) as f:
+        equal(text, f.read(), "THIRD-PARTY")
+    with open("deps.lock") as f:
+        rows = [line.rstrip("\n").split("\t") for line in f if not line.startswith("#")]
+    for row in rows:
+        name = {"postgresql": "libpq"}.get(row[0], row[0])
+        version = row[4].split(":")[-1].rsplit("-", 1)[0]
+        notice = text.split(f"\n{name} ", 1)
+        if len(notice) != 2 or f"({row[8]})" not in notice[1].split("\n")[0]:
+            raise AssertionError(f"no notice of {name}")
+        if not notice[1].startswith(version):
+            print(f"# {name} is not {version} but {notice[1].split()[0]}")
+        if len(notice[1].split("-" * 80)[0]) < 200:
+            raise AssertionError(f"the notice of {name} is too short")
+
+
+def case_same_again():
+    """Built again in another folder, by a user with another umask, locale and time zone: the same bytes."""
+    p = subprocess.run(["tools/repro.sh"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=800)
+    equal(p.returncode, 0, p.stdout[-1500:])
+
+
 def case_sealed():
     """What only relocation had to write is read-only while it runs."""
     at, size = re.search(r"GNU_RELRO +0x\S+ 0x(\S+) 0x\S+ 0x\S+ 0x(\S+)", out("readelf", "-lW", BIN)).groups()

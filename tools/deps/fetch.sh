@@ -49,7 +49,7 @@ pool() {
 		case $source in lib*) letter=$(echo "$source" | cut -c1-4) ;; *) letter=$(echo "$source" | cut -c1) ;; esac
 		from=$(mirror)/pool/main/$letter/$source/$1
 		/usr/lib/apt/apt-helper -o APT::Sandbox::User="$(id -un)" download-file "$from" "$cache/src/$1.new" "SHA256:$2" \
-			>/dev/null 2>&1 || { rm -f "$cache/src/$1.new"; return 1; }
+			>/dev/null 2>&1 || { rm -f "$cache/src/$1.new"*; return 1; }
 		mv "$cache/src/$1.new" "$cache/src/$1"
 	fi
 }
@@ -68,6 +68,9 @@ fetch_series() {
 		if (cd "$work/got" && APT_CONFIG="$apt/apt.conf" apt-get -qq source --download-only $only "$source=$v" >&2); then
 			tarball=$(find "$work/got" -name "${source}_*.orig.tar.*" ! -name '*.asc')
 			patches=$(find "$work/got" -name "${source}_*.debian.tar.*")
+			[ "$patch_sum" != - ] || patches=""
+			# shellcheck disable=SC2086 # one or two files
+			cp $tarball $patches "$cache/src/"
 			version=$v
 			return
 		fi
