@@ -206,6 +206,7 @@ static void sniff(struct conn *c, struct str in)
 	strb_fini(&early);
 }
 
+_Static_assert((int)TLS_PLAIN_MAX == (int)FEED_BYTES_MAX, "what TLS gives at once is what protocols make room for");
 static void plain_in(struct conn *c, struct str in)
 {
 	if (c->proto == CONN_SNIFF)
@@ -241,6 +242,24 @@ static bool may_shake_hands(struct server *s)
 	return s->handshakes_us < HANDSHAKES_US_MAX;
 }
 
+/* A worker with a bad certificate is worth a line; what else knocks at an open port is not. */
+static void tls_failed(struct conn *c, bool was_up)
+{
+	struct server *s = c->server;
+	int64_t now = loop_now(s->conf.loop).mono_us;
+
+	if (!was_up)
+		s->stats.handshakes_failed++;
+	if (!was_up && tls_is_up(c->tls) && now - s->told_refused_us > 1000000) {
+		s->told_refused_us = now;
+		log_warn("a client's certificate was refused", F_C("why", tls_why(c->tls)));
+	} else {
+		log_debug("TLS failed", F_C("why", tls_why(c->tls)));
+	}
+	handshake_over(c);
+	c->linger = true;
+}
+
 static void tls_fed(struct conn *c, struct str in)
 {
 	struct server *s = c->server;
@@ -262,13 +281,8 @@ static void tls_fed(struct conn *c, struct str in)
 		plain_in(c, plain);
 	if (got == TLS_OPEN || c->is_dead)
 		return;
-	if (got == TLS_FAILED && tls_why(c->tls)) {
-		if (!was_up)
-			s->stats.handshakes_failed++;
-		log_debug("TLS failed", F_C("why", tls_why(c->tls)));
-		handshake_over(c);
-		c->linger = true;
-	}
+	if (got == TLS_FAILED && tls_why(c->tls))
+		tls_failed(c, was_up);
 	conn_finish(c);
 }
 

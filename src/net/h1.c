@@ -162,7 +162,7 @@ struct h1 *h1_new(struct conn *c)
 
 	h->c = c;
 	h->x.ops = &h1_ops;
-	strb_init(&h->in, (size_t)c->server->conf.limits.header_list_bytes_max + READ_BUF_BYTES + LINE_SLACK);
+	strb_init(&h->in, (size_t)c->server->conf.limits.header_list_bytes_max + FEED_BYTES_MAX + LINE_SLACK);
 	strb_init(&h->body, c->server->conf.limits.http_body_bytes_max);
 	return h;
 }
@@ -335,7 +335,7 @@ static bool framing(struct h1 *h, bool *chunked, size_t *length, unsigned *statu
 /* While a request runs nothing is parsed: stop reading before what waits could pass its bound. */
 static void pause_if_full(struct h1 *h)
 {
-	if (left(h).n + READ_BUF_BYTES > h->in.max)
+	if (left(h).n + FEED_BYTES_MAX > h->in.max)
 		conn_pause(h->c, true);
 }
 

@@ -160,6 +160,7 @@ struct server {
 	struct list handshakes;		/* oldest first */
 	size_t n_handshakes;
 	int64_t handshakes_us, handshakes_at_us;	/* what they took of the turn that began then */
+	int64_t told_refused_us;
 	void (*on_handshake)(void *arg);
 	void *on_handshake_arg;
 	char *plain_buf;		/* made with the first context */
@@ -167,7 +168,8 @@ struct server {
 	char date[40];
 	int64_t date_s;
 };
-enum { READ_BUF_BYTES = 65536 };
+/* What one read takes, and the most that a protocol is fed at once: behind TLS also the record that was not whole before. */
+enum { READ_BUF_BYTES = 65536, FEED_BYTES_MAX = READ_BUF_BYTES + (20 << 10) };
 const char *server_date(struct server *s);
 void server_conn_gone(struct server *s);
 void server_route(struct server *s, struct req_start *rs);	/* finds the handler and begins the request */

@@ -414,6 +414,7 @@ def case_mutual():
             except ConnectionError:
                 pass
     equal(get(server.http_port)[0], 200, "people need none")
+    has(server.tail(20000), "a client's certificate was refused")
     end(server)
 
 

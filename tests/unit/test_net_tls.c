@@ -480,6 +480,58 @@ TEST(http_over_tls)
 	pair_free(p);
 }
 
+static size_t count(const struct strb *b, const char *part)
+{
+	const char *p = b->p, *end = b->p + b->n;
+	size_t n = 0;
+
+	while (p && (p = memmem(p, (size_t)(end - p), part, strlen(part)))) {
+		p++;
+		n++;
+	}
+	return n;
+}
+
+/* A read may bring more than it took, when the rest of a record was there before: pipelined requests still have room. */
+TEST(what_waits_behind_a_request_has_room)
+{
+#define ONE "GET /file HTTP/1.1\r\nhost: x\r\n\r\n"
+	enum { ALL = 3800, FIRST = 38000, RECORD = 16000 };
+	struct pair *p = pair_new(false, false);
+	struct netserver *n = netserver_new(&server_limits_default);
+	struct strb text, rest;
+	struct line *l;
+	size_t cut;
+
+	strb_init(&text, 1 << 20);
+	strb_init(&rest, 1 << 20);
+	for (int i = 0; i < ALL; i++)
+		strb_puts(&text, STR(ONE));
+	server_set_tls(n->server, p->ctx, false);
+	netserver_hold(n, true);
+	l = line_new(n, &(struct tlsclient_conf){.alpn = h1_only});
+	UNTIL(l, tlsclient_up(l->c) && n->server->n_handshakes == 0);
+	tlsclient_write(l->c, STR("GET /wait HTTP/1.1\r\nhost: x\r\n\r\n"), &l->to);
+	tlsclient_write(l->c, (struct str){text.p, FIRST}, &l->to);
+	line_turn(l);
+	line_turn(l);
+	tlsclient_write(l->c, (struct str){text.p + FIRST, RECORD}, &rest);
+	cut = rest.n - 1;
+	tlsclient_write(l->c, (struct str){text.p + FIRST + RECORD, text.n - FIRST - RECORD}, &rest);
+	strb_put(&l->to, rest.p, cut);
+	line_turn(l);
+	strb_put(&l->to, rest.p + cut, rest.n - cut);
+	line_turn(l);
+	netserver_hold(n, false);
+	UNTIL(l, l->eof || count(&l->got, "A page") == ALL);
+	CHECK_EQ(count(&l->got, "A page"), ALL);
+	line_free(l);
+	strb_fini(&text);
+	strb_fini(&rest);
+	netserver_free(n);
+	pair_free(p);
+}
+
 /* New certificates take nothing away from those who are connected. */
 TEST(contexts_change_under_connections)
 {
