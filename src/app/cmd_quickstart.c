@@ -418,7 +418,8 @@ static int trigger_once(const struct quickstart *q, int fd, char out[512])
 	pid_t pid;
 
 	words_of(q, q->lang->trigger, argv);
-	(void)ftruncate(fd, 0);
+	if (ftruncate(fd, 0) != 0)
+		return -1;
 	(void)lseek(fd, 0, SEEK_SET);
 	pid = spawn(q, argv, fd);
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
