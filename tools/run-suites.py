@@ -56,6 +56,7 @@ SUITES = [
     Suite("sidecar", [VENV, "tests/e2e/sidecar.py"], 300, needs=["tests/e2e/sidecar.py"], prepare="venv"),
     Suite("examples", [VENV, "tests/e2e/examples.py"], 600, needs=["tests/e2e/examples.py"], prepare="venv"),
     Suite("quickstart", [VENV, "tests/e2e/quickstart.py"], 400, needs=["tests/e2e/quickstart.py"], prepare="venv"),
+    Suite("readme", [VENV, "tests/e2e/readme.py"], 600, needs=["tests/e2e/readme.py"], prepare="venv"),
     Suite("demo", ["sh", "-c", "YES=1 make demo >build/test-logs/demo.out 2>&1; code=$?; cat build/test-logs/demo.out; "
                    "[ $code = 0 ] && grep -q '^result  *Hello, Hatchet!$' build/test-logs/demo.out"], 600, needs=["tools/demo.sh"]),
     Suite("tls", [VENV, "tests/e2e/test_tls.py"], 300, needs=["tests/e2e/test_tls.py"], tools=["openssl"], prepare="venv"),
