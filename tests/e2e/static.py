@@ -228,7 +228,7 @@ def case_no_user_named():
         p = root.hatchet("doctor", "--database-url", f"postgresql://127.0.0.1:{PG.port}/{new_db('no_user')}")
         if "not exist" in p.stdout or "cannot be reached" in p.stdout:
             raise AssertionError(p.stdout)
-        has(p.stdout, "ersion")
+        has(p.stdout, "PostgreSQL")
     finally:
         root.close()
 
