@@ -26,6 +26,7 @@ struct svc *svc_new(const struct svc_conf *conf) MUST_USE;
 void svc_start(struct svc *s);		/* connects in the background: when the schema is there; not ready until then */
 bool svc_is_healthy(const struct svc *s, struct err *why);	/* ready, and the database is there right now */
 bool svc_is_ready(const struct svc *s, struct err *why);	/* false: @why says what is missing (UNAVAILABLE) */
+const char *svc_active_address(const struct svc *s);	/* of the server for which this one stands by; "": it does not, or that is unknown */
 /* No new work; every stream ends UNAVAILABLE; all in flight committed; shards released; then @op. */
 void svc_stop(struct svc *s, struct op *op);
 void svc_free(struct svc *s);

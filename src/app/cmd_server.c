@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum { DRAIN_US = 5000000, STOP_US = 9000000, RETRY_MIN_MS = 100, RETRY_MAX_MS = 1000, TOKEN_DAYS = 90, EPHEMERAL_MB_MIN = 1024,
-	SIDECAR_WAIT_US = 15000000 };
+	SIDECAR_WAIT_US = 10000000 };
 
 static struct flag start_flags[] = {
 	{"dashboard-port", "PORT", "SERVER_PORT", "8888", "port of REST and dashboard; 0: any free one", NULL, NULL},
@@ -63,7 +63,7 @@ struct serving {
 	struct str token;
 	struct running running;
 	struct op drained, stopped;
-	struct timer *stop_timer, *prepare_timer;
+	struct timer *stop_timer, *prepare_timer, *late_timer;
 	struct watch *input;
 	struct arena *arena;
 	int64_t retry_ms, began_us;
@@ -111,6 +111,24 @@ static void tell_client(struct serving *s)
 	fail(s, &err);
 	if (!s->stopping)
 		stop(s);
+}
+
+/* Not active after a time in which any predecessor would have ended: another server is at work on this database, and our
+ * client would wait for as long as that. */
+static void give_up(void *arg)
+{
+	struct serving *s = arg;
+	const char *other = svc_active_address(s->svc);
+	struct err err;
+
+	if (s->told || s->stopping)
+		return;
+	if (other[0])
+		(void)err_set(&err, ERR_EXISTS, "the server at %s is at work on this database: connect to that one, or name another database", other);
+	else
+		(void)svc_is_ready(s->svc, &err);
+	fail(s, &err);
+	stop(s);
 }
 
 static void on_ready(void *arg)
@@ -226,6 +244,8 @@ static void prepare(void *arg)
 
 	if (prepare_once(s, &err)) {
 		svc_start(s->svc);
+		if (s->late_timer)
+			timer_set(s->late_timer, loop_mono_us() + SIDECAR_WAIT_US);
 	} else if (err.code == ERR_UNAVAILABLE && !has_waited_enough(s)) {
 		LOG_(s->side ? LOG_INFO : LOG_WARN, "the database is away, trying again", F_C("why", err.msg), F_I64("wait_ms", s->retry_ms));
 		timer_set(s->prepare_timer, loop_mono_us() + s->retry_ms * 1000);
@@ -468,14 +488,17 @@ static void serve(struct serving *s)
 	if (s->side) {
 		s->input = watch_new(s->loop, on_input, s);
 		watch_set(s->input, 0, WATCH_READ);
+		s->late_timer = timer_new(s->loop, give_up, s);
 	}
 	s->retry_ms = RETRY_MIN_MS;
 	s->began_us = loop_mono_us();
 	s->prepare_timer = timer_new(s->loop, prepare, s);
 	timer_set(s->prepare_timer, 0);
 	loop_run(s->loop);
-	if (s->input)
+	if (s->input) {
 		watch_free(s->input);
+		timer_free(s->late_timer);
+	}
 	timer_free(s->prepare_timer);
 	if (s->stop_timer)
 		timer_free(s->stop_timer);

@@ -105,6 +105,11 @@ bool svc_is_ready(const struct svc *s, struct err *err)
 	return err_set(err, ERR_UNAVAILABLE, "starting");
 }
 
+const char *svc_active_address(const struct svc *s)
+{
+	return owner_state(s->owner) == OWNER_STANDBY ? owner_active_address(s->owner) : "";
+}
+
 bool svc_is_healthy(const struct svc *s, struct err *err)
 {
 	if (!svc_is_ready(s, err))

@@ -358,6 +358,16 @@ def case_database():
         equal(s.end(), 0)
         s = Sidecar("-no-migrations", "-database-url", url)
         equal(s.workflows(), ["kept"], "after a restart")
+        second = Sidecar("-database-url", url, wait=False)
+        equal(second.process.wait(25), 1, "beside another one")
+        if not second.text().startswith(f"sidecar: the server at {s.grpc} is at work") or second.text().count("\n") != 1:
+            raise AssertionError(f"said {second.text()!r}")
+        shutil.rmtree(second.dir)
+        s.process.kill()
+        s.process.wait()
+        shutil.rmtree(s.dir)
+        s = Sidecar("-database-url", url)
+        equal(s.workflows(), ["kept"], "after one that was killed")
         equal(s.end(), 0)
     finally:
         pg.stop()
