@@ -24,15 +24,15 @@ sys.path[:0] = [os.path.join(TOP, "tests", "lib"), os.path.join(TOP, "tests", "c
 import wire  # noqa: E402
 
 wire.generate()
-from hatchet import BIN, PgNode, until  # noqa: E402
+from hatchet import BIN, PgNode, pg_bin, until  # noqa: E402
 from wire import Wire  # noqa: E402
 import v1_pb2 as v1  # noqa: E402
 import workflows_pb2 as wf  # noqa: E402
 
 CLIENTS = os.path.join(HERE, "embedded")
 STARTS = 15
-# a cluster made by initdb takes its time; the one inside the binary as shipped does not
-SECONDS_MAX = 0.5 if b"hatchet-embedded-postgres" in open(BIN, "rb").read() else 4.0
+# The aim is half a second; a busy machine gets twice that.  Debug builds run a cluster made by initdb, which takes its time.
+SECONDS_MAX = {"carried": 1.0, "of the machine": 5.0}
 
 
 # --- what a sidecar leaves -----------------------------------------------------------------------------------------------------
@@ -69,6 +69,7 @@ class Traces:
 
     def __init__(self, pid):
         self.pids = [pid] + children(pid)
+        self.programs = {os.readlink(f"/proc/{p}/exe") for p in self.pids[1:]}
         self.dirs = {os.readlink(f"/proc/{p}/cwd") for p in self.pids[1:]}
 
     def all_gone(self, seconds=15):
@@ -417,13 +418,14 @@ def case_speed():
     for _ in range(STARTS):
         s = Sidecar()
         took.append(s.took)
+        whose = "of the machine" if any(p.startswith(pg_bin()) for p in s.traces.programs) else "carried"
         began = time.monotonic()
         equal(s.end(), 0)
         gone.append(time.monotonic() - began)
-    print(f"# {STARTS} starts: median {statistics.median(took) * 1000:.0f} ms, slowest {max(took) * 1000:.0f} ms; "
+    print(f"# {STARTS} starts, with the Postgres {whose}: median {statistics.median(took) * 1000:.0f} ms, slowest {max(took) * 1000:.0f} ms; "
           f"everything gone after {statistics.median(gone) * 1000:.0f} ms")
-    if statistics.median(took) > SECONDS_MAX:
-        raise AssertionError(f"median {statistics.median(took):.2f} s, at most {SECONDS_MAX} s")
+    if statistics.median(took) > SECONDS_MAX[whose]:
+        raise AssertionError(f"median {statistics.median(took):.2f} s, at most {SECONDS_MAX[whose]} s")
 
 
 def main():
