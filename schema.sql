@@ -521,3 +521,6 @@ language sql immutable as $$
 	select coalesce(jsonb_object_agg(k, case when s is null then to_jsonb(i) else to_jsonb(s) end), '{}')
 	from unnest(keys, strs, ints) u(k, s, i)
 $$;
+
+-- the number of this schema, as src/store/boot.c has it: a template cluster holds the schema and no instance yet
+comment on schema hatchet is '1';

@@ -20,7 +20,7 @@ recipes=$top/tools/deps
 
 case $flavour in
 glibc) all=mbedtls ;;
-x64) all="musl mbedtls nghttp2 libev jansson protobuf-c zlib zstd mimalloc libpq" machine=x86_64-linux-musl ;;
+x64) all="musl mbedtls nghttp2 libev jansson protobuf-c zlib zstd mimalloc libpq postgres payload" machine=x86_64-linux-musl ;;
 arm64) all="musl mbedtls nghttp2 libev jansson protobuf-c zlib zstd mimalloc libpq" machine=aarch64-linux-musl ;;
 *) die "no flavour $flavour: glibc, x64 or arm64" ;;
 esac
@@ -59,7 +59,7 @@ key() {
 	{
 		echo "2 $flavour $hard"
 		echo "$compiler"
-		grep -P "^$(source_of "$1")\t" "$top/deps.lock"
+		[ "$(source_of "$1")" = - ] || grep -P "^$(source_of "$1")\t" "$top/deps.lock"
 		cat "$recipes/$1.sh" "$recipes/compile.sh"
 		for f in $(inputs "$1"); do
 			# shellcheck disable=SC2086 # a pattern
@@ -103,6 +103,15 @@ show() {
 	echo "$1" >"$now"
 }
 
+# a recipe may know better what of its source is the notice
+keep_notice() {
+	notice=$out/share/licences/$name
+	mkdir -p "$out/share/licences"
+	[ -f "$notice" ] || cp "$src/$(field "$(source_of "$name")" 10)" "$notice"
+	{ echo "$name $version ($(field "$(source_of "$name")" 9))"; echo; cat "$notice"; } >"$work/notice"
+	mv "$work/notice" "$notice"
+}
+
 build() {
 	name=$1
 	place=$cache/store/$flavour-$name-$(key "$name")
@@ -114,7 +123,8 @@ build() {
 	work=$(mktemp -d "${TMPDIR:-/tmp}/hatchet-deps.XXXXXX")
 	src=$work/src obj=$work/obj out=$work/out
 	mkdir -p "$src" "$obj" "$out/include" "$out/lib"
-	unpack "$(source_of "$name")" "$src"
+	version=
+	[ "$(source_of "$name")" = - ] || unpack "$(source_of "$name")" "$src"
 	CFLAGS="$hard -ffile-prefix-map=$work=/deps -ffile-prefix-map=$prefix=/deps -ffile-prefix-map=$top=."
 	began=$(date +%s)
 	(
@@ -122,16 +132,11 @@ build() {
 		. "$recipes/compile.sh"
 		# shellcheck disable=SC1090
 		. "$recipes/$name.sh"
-	) >"$work/log" 2>&1 || { tail -n 30 "$work/log" >&2; die "$name $version does not build"; }
-	# a recipe may know better what of its source is the notice
-	notice=$out/share/licences/$name
-	mkdir -p "$out/share/licences"
-	[ -f "$notice" ] || cp "$src/$(field "$(source_of "$name")" 10)" "$notice"
-	{ echo "$name $version ($(field "$(source_of "$name")" 9))"; echo; cat "$notice"; } >"$work/notice"
-	mv "$work/notice" "$notice"
+	) >"$work/log" 2>&1 || { tail -n 30 "$work/log" >&2; die "$name${version:+ $version} does not build"; }
+	[ -z "$version" ] || keep_notice
 	mv "$out" "$place.new"
 	mv "$place.new" "$place"
-	say "$flavour: $name $version built in $(($(date +%s) - began)) s"
+	say "$flavour: $name${version:+ $version} built in $(($(date +%s) - began)) s"
 	rm -rf "$work"
 	work=
 	show "$place"

@@ -4,6 +4,8 @@
 #include "base/err.h"
 #include "base/uuid.h"
 
+#include <sys/types.h>
+
 #define HATCHET_VERSION "0.1.0"
 
 /* Exit codes, as documented in `hatchet --help`. */
@@ -106,7 +108,19 @@ struct token_spec {
 bool token_make(struct db_sync *db, struct arena *a, const struct token_spec *spec, struct str *ret_jwt, struct uuid *ret_id,
 		struct err *err);
 
-/* localpg.c: a Postgres found on this machine, run as our child */
+/* embedpg.c: the Postgres carried in this file; debug builds carry none */
+enum { EMBEDPG_MAJOR = 17 };
+bool embedpg_is_here(void);
+uint32_t embedpg_key(void);	/* of this very archive */
+/* What the archive has below @wanted ("postgres": programs, "cluster") goes below the folder @to, which exists, and is that user's. */
+struct embedpg_place {
+	const char *wanted, *to;
+	uid_t uid;
+	gid_t gid;
+};
+bool embedpg_unpack(const struct embedpg_place *places, size_t n, struct err *err);	/* n > 0; one pass for all of them */
+
+/* localpg.c: a Postgres run as our child: the one in this file, else one found on the machine */
 struct loop;
 struct localpg;
 struct localpg_conf {

@@ -18,7 +18,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { DRAIN_US = 5000000, STOP_US = 9000000, RETRY_MIN_MS = 100, RETRY_MAX_MS = 1000, TOKEN_DAYS = 90, EPHEMERAL_MB_MIN = 1024,
+enum { DRAIN_US = 5000000, STOP_US = 9000000, RETRY_MIN_MS = 100, RETRY_MAX_MS = 1000, TOKEN_DAYS = 90, EPHEMERAL_MB_MIN = 256,
 	SIDECAR_WAIT_US = 10000000 };
 
 static struct flag start_flags[] = {
@@ -29,7 +29,7 @@ static struct flag start_flags[] = {
 	 NULL, NULL},
 	{"grpc-address", "HOST:PORT", "SERVER_GRPC_BROADCAST_ADDRESS", NULL, "where workers connect; default localhost:<grpc-port>", NULL,
 	 NULL},
-	{"database-url", "URL", "DATABASE_URL", NULL, "Postgres to use; without it one found on this machine is run", NULL, NULL},
+	{"database-url", "URL", "DATABASE_URL", NULL, "Postgres to use; without it the one inside this file is run", NULL, NULL},
 	{"data-dir", "DIR", "HATCHET_DATA_DIR", NULL, "directory of the server; default the user's data folder", NULL, NULL},
 	{"ephemeral", NULL, NULL, NULL, "throw-away database, not durable, gone afterwards", NULL, NULL},
 	{"env-file", "FILE", NULL, NULL, "write the clients' environment there when ready", NULL, NULL},
@@ -366,20 +366,51 @@ static bool choose_certs(struct serving *s, struct err *err)
 	return certs_new(&conf, &s->certs, err);
 }
 
-/* Memory if there is plenty of it: the write-ahead log alone takes some hundred MB, and containers have 64 MB there. */
-static const char *ephemeral_parent(void)
+static bool is_place(const char *dir, uint64_t mb)
 {
-	struct statvfs vfs;
+	struct statvfs v;
 
-	if (access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &vfs) == 0 &&
-	    (uint64_t)vfs.f_bavail * vfs.f_frsize >= (uint64_t)EPHEMERAL_MB_MIN << 20)
+	return access(dir, W_OK | X_OK) == 0 && statvfs(dir, &v) == 0 && !(v.f_flag & ST_NOEXEC) && (uint64_t)v.f_bavail * v.f_frsize >> 20 >= mb;
+}
+
+/* Memory if there is enough of it, else where temporary files go, else where our own would. */
+static const char *ephemeral_parent(const char *own)
+{
+	const char *tmp = getenv("TMPDIR");
+	const char *const places[] = {tmp && strlen(tmp) < 100 ? tmp : "/tmp", "/tmp", "/var/tmp"};
+
+	if (is_place("/dev/shm", EPHEMERAL_MB_MIN))
 		return "/dev/shm";
-	return "/tmp";
+	for (size_t i = 0; i < ARRAY_LEN(places); i++)
+		if (is_place(places[i], 0))
+			return places[i];
+	return own;
+}
+
+/* A directory of its own, locked.  Another server that sweeps may take it for a dead one's before it is. */
+static bool ephemeral_dir(const char *parent, char *ret, size_t n, struct err *err)
+{
+	struct err nothing;
+
+	if (!mkdirs(parent, 0755, err))
+		return false;
+	localpg_sweep("/dev/shm");
+	localpg_sweep("/tmp");
+	localpg_sweep(parent);
+	for (int i = 0; i < 5; i++) {
+		(void)snprintf(ret, n, "%s/hatchet-ephemeral-XXXXXX", parent);
+		if (!mkdtemp(ret))
+			return err_set(err, ERR_INTERNAL, "cannot make a directory for the throw-away database in %s: %s", parent, strerror(errno));
+		(void)chmod(ret, 0755);
+		if (runfile_lock(ret, i < 4 ? &nothing : err) && access(ret, W_OK) == 0)
+			return true;
+	}
+	return false;
 }
 
 static bool choose_database(struct serving *s, struct err *err)
 {
-	static char dir[64];
+	static char dir[450];
 	struct localpg_conf pg = {.dir = s->dir, .ephemeral = flag_on(s->c, "ephemeral")};
 
 	if (!pg.ephemeral && flag_get(s->c, "database-url")) {
@@ -387,13 +418,7 @@ static bool choose_database(struct serving *s, struct err *err)
 		return true;
 	}
 	if (pg.ephemeral) {
-		localpg_sweep("/dev/shm");
-		localpg_sweep("/tmp");
-		(void)snprintf(dir, sizeof(dir), "%s/hatchet-ephemeral-XXXXXX", ephemeral_parent());
-		if (!mkdtemp(dir))
-			return err_set(err, ERR_INTERNAL, "cannot make a directory for the throw-away database: %s", strerror(errno));
-		(void)chmod(dir, 0755);
-		if (!runfile_lock(dir, err))
+		if (!ephemeral_dir(ephemeral_parent(s->dir), dir, sizeof(dir), err))
 			return false;
 		pg.dir = dir;
 		if (!s->side)

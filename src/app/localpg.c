@@ -1,4 +1,5 @@
-/* A Postgres found on this machine, run as a child of the server: own directory, unix socket only, never outlives us.
+/* A Postgres run as a child of the server: own directory, unix socket only, never outlives us.  It is the one carried in
+ * this file; a debug build carries none and takes one it finds on the machine.
  *
  * The child asks the kernel for SIGINT when we die and checks that it was not too late; a dead child is started again.
  * As root everything of Postgres runs as another user.  Nothing here is on a hot path, so it may block. */
@@ -25,12 +26,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HALF ".new-"	/* postgres.new-PID: a cluster in the making */
-enum { ROOT_MAX = 370, SOCKET_DIR_MAX = 70, STOP_S = 10, PREDECESSOR_S = 60, RESTART_US = 500000 };
+#define HALF ".new-"	/* postgres.new-PID: a cluster, or programs, in the making */
+enum { NOBODY = 65534, ROOT_MAX = 370, SOCKET_DIR_MAX = 70, STOP_S = 10, PREDECESSOR_S = 60, RESTART_US = 500000 };
 
 struct localpg {
 	char bin[256], data[400], socket_dir[128], log[420], root[400], url[400];
-	bool ephemeral, stopping;
+	bool ephemeral, inside, stopping;	/* inside: programs and cluster come from this file */
 	uid_t uid;
 	gid_t gid;
 	pid_t pid;
@@ -91,7 +92,7 @@ static bool find_debian(int64_t want, char out[256])
 	return best > 0;
 }
 
-/* PG_BIN, else what Debian installed, else PATH. */
+/* PG_BIN, else what this file carries, else what Debian installed, else PATH. */
 static bool find_bin(struct localpg *p, struct err *err)
 {
 	const char *env = getenv("PG_BIN"), *path = getenv("PATH");
@@ -99,6 +100,11 @@ static bool find_bin(struct localpg *p, struct err *err)
 	if (env && *env) {
 		(void)snprintf(p->bin, sizeof(p->bin), "%s", env);
 		return has_postgres(env) || err_set(err, ERR_NOT_FOUND, "PG_BIN: there is no program postgres in %s", env);
+	}
+	if (embedpg_is_here()) {
+		p->inside = true;
+		(void)snprintf(p->bin, sizeof(p->bin), "%.220s/postgres-%08x/bin", p->root, (unsigned)embedpg_key());
+		return strlen(p->root) <= 220 || err_set(err, ERR_INVALID, "the path of the data directory must have at most 220 bytes");
 	}
 	if (find_debian(cluster_version(p->data), p->bin))
 		return true;
@@ -114,23 +120,28 @@ static bool find_bin(struct localpg *p, struct err *err)
 		       "--database-url");
 }
 
-/* Postgres refuses root: its own user, else the one every system has. */
-static bool pick_user(struct localpg *p, struct err *err)
+/* Postgres refuses root: whose the cluster is, else its own user, else the one every system has, and no system needs to know. */
+static void pick_user(struct localpg *p, const char *dir)
 {
 	const struct passwd *pw;
+	struct stat st;
+	char data[450];
 
 	p->uid = geteuid();
 	p->gid = getegid();
 	if (p->uid != 0)
-		return true;
+		return;
+	(void)snprintf(data, sizeof(data), "%.400s/postgres", dir);
+	if (stat(data, &st) == 0 && st.st_uid != 0) {
+		p->uid = st.st_uid;
+		p->gid = st.st_gid;
+		return;
+	}
 	pw = getpwnam("postgres");
 	if (!pw)
 		pw = getpwnam("nobody");
-	if (!pw)
-		return err_set(err, ERR_PRECONDITION, "started as root, and there is neither a user postgres nor nobody to run Postgres as");
-	p->uid = pw->pw_uid;
-	p->gid = pw->pw_gid;
-	return true;
+	p->uid = pw ? pw->pw_uid : NOBODY;
+	p->gid = pw ? pw->pw_gid : NOBODY;
 }
 
 /* In the child: become the user, tie our life to the parent's, run. */
@@ -236,15 +247,20 @@ static bool make_dir(struct localpg *p, const char *path, struct err *err)
 	       (chmod(path, 0700) == 0 || err_set(err, ERR_INTERNAL, "cannot set the mode of %s: %s", path, strerror(errno)));
 }
 
+/* What killed servers left half made, and the programs of other versions. */
 static void sweep_halves(const struct localpg *p)
 {
 	DIR *d = opendir(p->root);
 	struct dirent *e;
+	char mine[32];
 
+	(void)snprintf(mine, sizeof(mine), "postgres-%08x", p->inside ? (unsigned)embedpg_key() : 0);
 	while (d && (e = readdir(d))) {
 		char path[700];
+		bool is_half = strncmp(e->d_name, "postgres" HALF, strlen("postgres" HALF)) == 0;
+		bool is_old = p->inside && strncmp(e->d_name, "postgres-", 9) == 0 && strcmp(e->d_name, mine) != 0;
 
-		if (strncmp(e->d_name, "postgres" HALF, strlen("postgres" HALF)) != 0)
+		if (!is_half && !is_old)
 			continue;
 		(void)snprintf(path, sizeof(path), "%.390s/%.255s", p->root, e->d_name);
 		remove_tree(path);
@@ -253,29 +269,75 @@ static void sweep_halves(const struct localpg *p)
 		(void)closedir(d);
 }
 
-/* Made beside its place and moved there when it is whole: a server killed on the way leaves nothing that looks like a cluster. */
-static bool init(struct localpg *p, struct err *err)
+/* What was made beside its place moves there when it is whole, and on the disk. */
+static bool move_in(struct localpg *p, const char *half, const char *place, struct err *err)
 {
-	char initdb[300], version[450], half[450];
-	const char *argv[] = {initdb, "-D", half, "-U", "hatchet", "-A", "trust", "-E", "UTF8", "--locale=C", NULL,
+	int fd = open(half, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool ok = fd >= 0 && (p->ephemeral || syncfs(fd) == 0);
+
+	if (fd >= 0)
+		(void)close(fd);
+	(void)rmdir(place);	/* empty, or it is not ours to replace */
+	ok = ok && rename(half, place) == 0;
+	return ok || err_set(err, ERR_INTERNAL, "cannot make %s: %s", place, strerror(errno));
+}
+
+/* The template is the same for all: pg_resetwal gives this copy an identity of its own, and the durable one larger files. */
+static bool give_identity(struct localpg *p, const char *half, struct err *err)
+{
+	char resetwal[300];
+	const char *argv[] = {resetwal, "-f", "-D", half, p->ephemeral ? NULL : "--wal-segsize=16", NULL};
+	int rc;
+
+	(void)snprintf(resetwal, sizeof(resetwal), "%s/pg_resetwal", p->bin);
+	rc = run(p, argv);
+	return rc == 0 || err_set(err, ERR_INTERNAL, "preparing the new database failed (pg_resetwal exit %d); see %s", rc, p->log);
+}
+
+/* The programs of this version, once per data directory, and the cluster, if there is none. */
+static bool unpack(struct localpg *p, const char *half, struct err *err)
+{
+	char programs[500], place[300];
+	bool has_programs = has_postgres(p->bin), has_cluster = cluster_version(p->data) != 0;
+	const struct embedpg_place places[] = {{"postgres", programs, geteuid(), getegid()}, {"cluster", half, p->uid, p->gid}};
+	size_t first = has_programs ? 1 : 0, end = has_cluster ? 1 : 2;
+
+	(void)snprintf(programs, sizeof(programs), "%s-bin", half);
+	(void)snprintf(place, sizeof(place), "%.*s", (int)(strlen(p->bin) - strlen("/bin")), p->bin);
+	if (first == end)
+		return true;
+	if ((!has_programs && !mkdirs(programs, 0755, err)) || (!has_cluster && (!make_dir(p, half, err) || !check_reach(p, half, err))))
+		return false;
+	return embedpg_unpack(places + first, end - first, err) && (has_programs || move_in(p, programs, place, err)) &&
+	       (has_cluster || (give_identity(p, half, err) && move_in(p, half, p->data, err)));
+}
+
+static bool init_cluster(struct localpg *p, const char *half, struct err *err)
+{
+	char initdb[300];
+	const char *argv[] = {initdb, "-D", half, "-U", "hatchet", "-A", "trust", "-E", "UTF8", "--locale=C",
 		p->ephemeral ? "--no-sync" : NULL, NULL};
 	int rc;
 
-	(void)snprintf(version, sizeof(version), "%s/PG_VERSION", p->data);
-	if (access(version, R_OK) == 0)
-		return true;
-	argv[10] = p->ephemeral ? "--no-sync" : NULL;
-	/* a name of our own: the initdb of a server killed a moment ago may still be at work in its */
-	sweep_halves(p);
-	(void)snprintf(half, sizeof(half), "%s%s%d", p->data, HALF, (int)getpid());
-	if (!make_dir(p, half, err) || !check_reach(p, half, err))
-		return false;
 	(void)snprintf(initdb, sizeof(initdb), "%s/initdb", p->bin);
 	rc = run(p, argv);
-	if (rc != 0)
-		return err_set(err, ERR_INTERNAL, "creating the database cluster failed (initdb exit %d); see %s", rc, p->log);
-	(void)rmdir(p->data);	/* empty, or it is not ours to replace */
-	return rename(half, p->data) == 0 || err_set(err, ERR_INTERNAL, "cannot make %s: %s", p->data, strerror(errno));
+	return rc == 0 || err_set(err, ERR_INTERNAL, "creating the database cluster failed (initdb exit %d); see %s", rc, p->log);
+}
+
+/* Made beside its place and moved there when it is whole: a server killed on the way leaves nothing that looks like a cluster. */
+static bool init(struct localpg *p, struct err *err)
+{
+	char half[450];
+
+	/* a name of our own: the initdb of a server killed a moment ago may still be at work in its */
+	(void)snprintf(half, sizeof(half), "%s%s%d", p->data, HALF, (int)getpid());
+	sweep_halves(p);
+	if (p->inside ? unpack(p, half, err) :
+	    cluster_version(p->data) != 0 ||
+	    (make_dir(p, half, err) && check_reach(p, half, err) && init_cluster(p, half, err) && move_in(p, half, p->data, err)))
+		return true;
+	sweep_halves(p);
+	return false;
 }
 
 /* The cluster must be of the major version of the program found. */
@@ -288,6 +350,10 @@ static bool check_version(const struct localpg *p, struct err *err)
 	pid_t pid;
 	ssize_t n;
 
+	if (p->inside)
+		return !have || have == EMBEDPG_MAJOR ||
+		       err_set(err, ERR_PRECONDITION, "%s holds a database of PostgreSQL %d, and this hatchet carries %d: name the programs of "
+			       "version %d by PG_BIN, or move it with hatchet server backup and restore", p->data, (int)have, EMBEDPG_MAJOR, (int)have);
 	(void)snprintf(program, sizeof(program), "%s/postgres", p->bin);
 	if (pipe2(out, O_CLOEXEC) != 0)
 		return err_set(err, ERR_INTERNAL, "cannot make a pipe: %s", strerror(errno));
@@ -334,14 +400,17 @@ static bool write_settings(struct localpg *p, struct err *err)
 
 	quote(p->socket_dir, '\'', dir);
 	if (statvfs(p->data, &vfs) == 0)
-		wal = MAX(256, MIN((int64_t)(vfs.f_bavail * vfs.f_frsize >> 20) / 20, 8192));
+		wal = MAX(256, MIN((int64_t)((uint64_t)vfs.f_bavail * vfs.f_frsize >> 20) / 20, 8192));
+	if (p->ephemeral)
+		wal = 64;
 	(void)snprintf(path, sizeof(path), "%s/postgresql.auto.conf", p->data);
 	(void)snprintf(text, sizeof(text),
 		       "# written by hatchet at every start\nlisten_addresses = ''\nunix_socket_directories = '%s'\n"
 		       "unix_socket_permissions = 0777\nmax_connections = 30\nshared_buffers = %lldMB\nwal_level = minimal\n"
 		       "max_wal_senders = 0\nmax_wal_size = %lldMB\nmin_wal_size = %lldMB\ncheckpoint_timeout = 15min\n"
-		       "autovacuum_naptime = 10s\nlogging_collector = off\nlog_timezone = 'UTC'\ntimezone = 'UTC'\njit = off\n%s",
+		       "autovacuum_naptime = 10s\nlogging_collector = off\nlog_timezone = 'UTC'\ntimezone = 'UTC'\njit = off\n%s%s",
 		       dir, (long long)(p->ephemeral ? 32 : buffers), (long long)wal, (long long)wal / 2,
+		       p->inside ? "dynamic_shared_memory_type = mmap\n" : "",	/* there may be no /dev/shm */
 		       p->ephemeral ? "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n" : "");
 	return write_text(path, text, err) && own(p, path, err);
 }
@@ -442,7 +511,7 @@ static bool wait_ready(struct localpg *p, struct err *err)
 			return false;
 		if (i % 500 == 250)
 			log_warn("postgres is not ready yet", F_C("why", err->msg));
-		nap_ms(20);
+		nap_ms(i < 200 ? 3 : 20);
 	}
 }
 
@@ -490,7 +559,8 @@ struct localpg *localpg_new(const struct localpg_conf *conf, struct err *err)
 	struct localpg *p = xcalloc(1, sizeof(*p));
 
 	p->ephemeral = conf->ephemeral;
-	if (pick_user(p, err) && prepare(p, conf, err) && find_bin(p, err))
+	pick_user(p, conf->dir);
+	if (prepare(p, conf, err) && find_bin(p, err))
 		return p;
 	localpg_stop(p);
 	return NULL;
@@ -498,7 +568,7 @@ struct localpg *localpg_new(const struct localpg_conf *conf, struct err *err)
 
 bool localpg_start(struct localpg *p, struct err *err)
 {
-	return init(p, err) && check_version(p, err) && write_settings(p, err) && wait_for_predecessor(p, err) && spawn(p, err) &&
+	return wait_for_predecessor(p, err) && init(p, err) && check_version(p, err) && write_settings(p, err) && spawn(p, err) &&
 	       wait_ready(p, err);
 }
 

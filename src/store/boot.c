@@ -15,6 +15,7 @@
 #include <time.h>
 
 #define SCHEMA_VERSION 1
+#define SCHEMA_TEXT "1"	/* the same, as the comment on the schema */
 #define CLOCK_US_MAX 300000000LL
 #define CLOCK_US_WARN 1000000LL
 #define DAYS_TRIES 25
@@ -125,30 +126,32 @@ static const char *schema_text(void)
 	return "";
 }
 
-/* 0: no schema yet */
-static bool schema_version(struct db_sync *c, struct arena *a, int64_t *ret, struct err *err)
+/* 0: no instance yet; @ret_text, unless NULL: the schema is there all the same, as in a template cluster */
+static bool schema_version(struct db_sync *c, struct arena *a, int64_t *ret, bool *ret_text, struct err *err)
 {
 	const struct db_rows *rows;
 
 	if (!run(c, a, SQL_BOOT_HAS_INSTANCE, NULL, &rows, err))
 		return false;
 	*ret = 0;
+	if (ret_text)
+		*ret_text = false;
 	if (!cell_true(rows, 0))
 		return true;
 	if (!run(c, a, SQL_BOOT_VERSION, NULL, &rows, err))
 		return false;
-	if (db_rows_n(rows) == 0)
-		return true;
+	if (ret_text)
+		*ret_text = str_eq(db_rows_text(rows, 0, 1), STR(SCHEMA_TEXT));
 	return str_to_i64(db_rows_text(rows, 0, 0), ret) || err_set(err, ERR_INTERNAL, "schema version is not a number");
 }
 
-static bool create_schema(struct db_sync *c, struct arena *a, struct err *err)
+static bool create_schema(struct db_sync *c, struct arena *a, bool has_text, struct err *err)
 {
 	char version[16];
 	const char *params[1] = {version};
 
 	snprintf(version, sizeof(version), "%d", SCHEMA_VERSION);
-	return db_sync_exec(c, schema_text(), err) && run(c, a, SQL_BOOT_INSTANCE, params, NULL, err);
+	return (has_text || db_sync_exec(c, schema_text(), err)) && run(c, a, SQL_BOOT_INSTANCE, params, NULL, err);
 }
 
 static bool first_rows(struct db_sync *c, struct arena *a, struct str key, struct err *err)
@@ -161,14 +164,15 @@ static bool first_rows(struct db_sync *c, struct arena *a, struct str key, struc
 static bool migrate_locked(struct db_sync *c, struct arena *a, struct str key, struct err *err)
 {
 	int64_t have;
+	bool has_text;
 
-	if (!run(c, a, SQL_BOOT_LOCK, NULL, NULL, err) || !schema_version(c, a, &have, err))
+	if (!run(c, a, SQL_BOOT_LOCK, NULL, NULL, err) || !schema_version(c, a, &have, &has_text, err))
 		return false;
 	if (have > SCHEMA_VERSION)
 		return err_set(err, ERR_PRECONDITION,
 			       "the database was set up by a newer hatchet (schema %d, this one knows %d); use that version",
 			       (int)have, SCHEMA_VERSION);
-	if (have < SCHEMA_VERSION && !create_schema(c, a, err))
+	if (have < SCHEMA_VERSION && !create_schema(c, a, has_text, err))
 		return false;
 	return first_rows(c, a, key, err);
 }
@@ -203,7 +207,7 @@ bool boot_is_migrated(struct db_sync *c, bool *ret, struct err *err)
 {
 	struct arena *a = arena_new(1u << 20);
 	int64_t have;
-	bool ok = schema_version(c, a, &have, err);
+	bool ok = schema_version(c, a, &have, NULL, err);
 
 	if (ok)
 		*ret = have == SCHEMA_VERSION;

@@ -544,7 +544,9 @@ def case_other_major_version():
 
 
 def case_half_made_cluster():
+    """By initdb; tests/e2e/embedpg.py does the same with what the binary carries."""
     s = Own()
+    s.extra_env["PG_BIN"] = hatchet.pg_bin()
     try:
         s.spawn()
         until("initdb at work", lambda: glob.glob(os.path.join(s.data_dir, "postgres.new-*", "PG_VERSION")))

@@ -167,7 +167,8 @@ static void make_template(void)
 		die(err.msg);
 	db_sync_close(c);
 	c = db_sync_open(pgnode_url("template_h", NULL), &err);
-	if (!c || !boot_migrate(c, STR("signing key of the tests"), &err))
+	if (!c || !boot_migrate(c, STR("signing key of the tests"), &err) ||
+	    !db_sync_exec(c, "select hatchet.make_days(hatchet.utc_today(), 4)", &err))
 		die(err.msg);
 	db_sync_close(c);
 }

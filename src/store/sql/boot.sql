@@ -15,7 +15,8 @@ select pg_advisory_xact_lock(1751217251, 2)
 select to_regclass('hatchet.instance') is not null
 
 -- name: BootVersion
-select schema_version from hatchet.instance
+select coalesce((select schema_version from hatchet.instance), 0),
+	case when not exists (select from hatchet.instance) then obj_description(to_regnamespace('hatchet')::oid, 'pg_namespace') end
 
 -- The secrets are made here, by the server's strong random source: 16 of the 32 hashed bytes of two random UUIDs.
 -- name: BootInstance
@@ -32,8 +33,9 @@ insert into hatchet.tenant (id, name, slug)
 select '707d0855-80ab-4e1f-a156-f1c4546cbf52', 'Default', 'default'
 where not exists (select from hatchet.tenant)
 
+-- Today's, and tomorrow's when that is near; maintenance makes the others a moment after the start.
 -- name: BootDays
-select hatchet.make_days(hatchet.utc_today(), 4)
+select hatchet.make_days(hatchet.utc_today(), case when extract(hour from now() at time zone 'UTC') < 23 then 1 else 2 end)
 
 -- name: BootFacts
 select t.id, k.private_key, i.schema_version from hatchet.instance i
