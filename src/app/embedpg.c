@@ -45,7 +45,7 @@ bool embedpg_is_here(void)
 /* The last bytes of a zstd frame are the checksum of what is in it: the name of this very archive. */
 uint32_t embedpg_key(void)
 {
-	const unsigned char *p = hatchet_pg_payload_end - 4;
+	const unsigned char *p = hatchet_pg_payload + payload_bytes() - 4;
 
 	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
