@@ -54,7 +54,7 @@ def case_pytest():
     words = [os.path.join(BUILD, "venv", "bin", "pytest"), "-p", "no:cacheprovider"]
     where = os.path.join(TOP, "examples", "pytest")
     run(words, where, r"(\d+) passed", 8)
-    run(words + ["-n", "3"], where, r"(\d+) passed", 8)
+    run(words + ["-n", "2"], where, r"(\d+) passed", 8)
 
 
 def case_jest():
