@@ -51,6 +51,7 @@ SUITES = [
     Suite("cli", ["python3", "tests/e2e/test_cli.py"], 600, needs=["tests/e2e/test_cli.py"]),
     Suite("pg-versions", [VENV, "tests/e2e/pg-versions.py"], 900, needs=["tests/e2e/pg-versions.py"], tools=["npm"], prepare="venv"),
     Suite("static", [VENV, "tests/e2e/static.py"], 900, needs=["tests/e2e/static.py"], prepare="venv"),
+    Suite("dist", ["python3", "tests/e2e/dist.py"], 300, needs=["tests/e2e/dist.py"]),
     Suite("handover", [VENV, "tests/e2e/test_handover.py"], 300, needs=["tests/e2e/test_handover.py"], prepare="venv"),
     Suite("rest", [VENV, "tests/e2e/test_rest.py"], 300, needs=["tests/e2e/test_rest.py"], prepare="venv"),
     Suite("effects", [VENV, "tests/e2e/test_effects.py"], 300, needs=["tests/e2e/test_effects.py"], prepare="venv"),
