@@ -8,8 +8,13 @@ cc = $(or $(CC_$(1)),$(CC))
 cppflags = $(or $(CPPFLAGS_$(1)),$(CPPFLAGS))
 libs = $(or $(LIBS_$(1)),$(LIBS))
 
+# build/MODE/flags: what was compiled with other flags is compiled again
 define MODE
-build/$(1)/%.o: %.c | $$(GEN) build/deps-$(call flavour,$(1))
+build/$(1)/flags: FORCE
+	@mkdir -p $$(@D)
+	@echo '$(call cc,$(1)) $$(CSTD) $$(call cppflags,$(1)) $$(CFLAGS_$(1)) $$(WARN) $$(ALWAYS)' >$$@.new
+	@cmp -s $$@ $$@.new || cp $$@.new $$@; rm $$@.new
+build/$(1)/%.o: %.c build/$(1)/flags | $$(GEN) build/deps-$(call flavour,$(1))
 	@mkdir -p $$(@D)
 	@echo '  CC $$@'; $(call cc,$(1)) $$(CSTD) $$(call cppflags,$(1)) $$(CFLAGS_$(1)) $$(if $$(filter build/gen/%,$$<),-w,$$(WARN) $$(ALWAYS)) -Isrc/$$(word 2,$$(subst /, ,$$<)) -Itests/lib -MD -MP -c -o $$@ $$<
 build/$(1)/embed.o: build/gen/embed.S | build/deps-$(call flavour,$(1))
@@ -20,7 +25,7 @@ build/$(1)/payload.o: build/deps-$(call flavour,$(1)) mk/build.mk
 	@echo '$$(call payload,$$(PAYLOAD_$(1)))' | $(call cc,$(1)) -x assembler -c -o $$@ -
 build/$(1)/share.o: build/gen/THIRD-PARTY-$(call flavour,$(1)) mk/build.mk
 	@mkdir -p $$(@D)
-	@echo '$$(call carried,hatchet_licences,$$<.z) $$(call carried,hatchet_zones,$(DEPS_CACHE)/$(call flavour,$(1))/share/zones.bin)' | \
+	@echo '$$(call carried,hatchet_licences,$$<.z) $$(call carried,hatchet_zones,$(DEPS)/$(call flavour,$(1))/share/zones.bin)' | \
 		$(call cc,$(1)) -x assembler -c -o $$@ -
 build/$(1)/lib.a: $$(LIB_SRCS:%.c=build/$(1)/%.o) $$(GEN_SRCS:%.c=build/$(1)/%.o) build/$(1)/embed.o build/$(1)/payload.o build/$(1)/share.o
 	@rm -f $$@; ar rcs $$@ $$^
@@ -32,12 +37,12 @@ carried = .section .rodata.$(1),"a"; .globl $(1), $(1)_end; .balign 16; $(1): .i
 	.section .note.GNU-stack,"",%progbits;
 build/gen/THIRD-PARTY-%: build/deps-% LICENSE tools/third-party.py
 	@mkdir -p build/gen
-	@python3 tools/third-party.py $(DEPS_CACHE)/$*/share/licences $@
+	@python3 tools/third-party.py $(DEPS)/$*/share/licences $@
 build/THIRD-PARTY: build/gen/THIRD-PARTY-x64
 	@cp $< $@
 # The database that ships inside, or nothing between the two symbols.
-PAYLOAD_rel := $(DEPS_CACHE)/x64/postgres.tar.zst
-PAYLOAD_arm64 := $(DEPS_CACHE)/arm64/postgres.tar.zst
+PAYLOAD_rel := $(DEPS)/x64/postgres.tar.zst
+PAYLOAD_arm64 := $(DEPS)/arm64/postgres.tar.zst
 payload = .section .rodata.payload,"a"; .globl hatchet_pg_payload, hatchet_pg_payload_end; .balign 16; \
 	hatchet_pg_payload: $(if $(and $(1),$(shell ls $(1) 2>/dev/null)),.incbin "$(1)";) hatchet_pg_payload_end: .byte 0; \
 	.section .note.GNU-stack,"",%progbits

@@ -8,9 +8,9 @@ deps: build/deps-glibc build/deps-x64	## fetch and build the libraries of deps.l
 # The stamp says that the cache held this tree's libraries; what did not change is not built again.
 define FLAVOUR
 build/deps-$(1): deps.lock tools/build-deps.sh $(wildcard tools/deps/* tools/deps/*/*) $(if $(filter glibc,$(1)),,$(wildcard src/pqtls/*) schema.sql) \
-		$(if $(wildcard $(DEPS_CACHE)/$(1)/lib/libmbedtls.a),,FORCE)
+		$(if $(realpath $(DEPS)/$(1)/lib/libmbedtls.a),,FORCE)
 	@mkdir -p build
-	@tools/build-deps.sh "$(DEPS_CACHE)" $(1)
+	@DEPS_VIEW="$(DEPS)" tools/build-deps.sh "$(DEPS_CACHE)" $(1)
 	@touch $$@
 endef
 $(foreach f,glibc x64 arm64,$(eval $(call FLAVOUR,$(f))))

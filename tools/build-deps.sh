@@ -5,6 +5,7 @@
 #		FLAVOUR glibc: mbedTLS alone, for the debug builds; x64, arm64: everything, with musl
 #		result in CACHE/FLAVOUR/{include,lib,bin,share}; nothing to do takes no time
 #	DEPS_DIR=folder	take the tarballs from there, touch no network
+#	DEPS_VIEW=folder	the result in folder/FLAVOUR instead: two trees that differ then do not see each other's
 #
 # Each library has its recipe in tools/deps/NAME.sh and its own place in CACHE/store, named by the sum of all that goes
 # into it: a change rebuilds one library, and clones that differ share the rest.  Tarballs stay in CACHE/src.
@@ -37,8 +38,10 @@ command -v "${tool}ar" >/dev/null || die "${tool}ar is missing"
 AR=${tool}ar
 compiler=$($gcc --version | head -n 1)
 CC=$gcc
-prefix=$cache/$flavour
+mkdir -p "${DEPS_VIEW:-$cache}"
+prefix=$(cd "${DEPS_VIEW:-$cache}" && pwd)/$flavour
 hard="-O2 -g -fPIE -fstack-protector-strong -ftrivial-auto-var-init=zero -ffunction-sections -fdata-sections"
+hard="$hard -fno-canonical-system-headers"	# headers by the names they are asked for: links of any tree
 [ "$flavour" != arm64 ] || hard="$hard -mno-outline-atomics"	# those helpers of libgcc ask glibc about the processor
 
 mkdir -p "$prefix" "$cache/store" "$cache/src"
@@ -88,19 +91,22 @@ make_cc() {
 	mv "$prefix/bin/cc.new" "$prefix/bin/cc"
 }
 
-# show PLACE: its files appear below CACHE/FLAVOUR
+# unshow NAME: nothing of it remains to be seen
+unshow() {
+	[ ! -f "$prefix/.shown/$1" ] || find "$prefix" -lname "$(cat "$prefix/.shown/$1")/*" -delete
+	rm -f "$prefix/.shown/$1"
+}
+
+# show PLACE: its files can be seen below the prefix
 show() {
-	now=$prefix/.shown/$name
-	[ "$(cat "$now" 2>/dev/null)" != "$1" ] || return 0
+	[ "$(cat "$prefix/.shown/$name" 2>/dev/null)" != "$1" ] || return 0
+	unshow "$name"
 	mkdir -p "$prefix/.shown"
 	(cd "$1" && find . -type f -o -type l) | sed 's|^\./||' | while read -r f; do
-		to=$prefix/$f
-		if [ "$(readlink "$to" 2>/dev/null)" != "$1/$f" ]; then
-			mkdir -p "$(dirname "$to")"
-			ln -sfn "$1/$f" "$to"
-		fi
+		mkdir -p "$(dirname "$prefix/$f")"
+		ln -sfn "$1/$f" "$prefix/$f"
 	done
-	echo "$1" >"$now"
+	echo "$1" >"$prefix/.shown/$name"
 }
 
 # a recipe may know better what of its source is the notice
@@ -143,7 +149,13 @@ build() {
 }
 
 [ "$flavour" = glibc ] || make_cc
-[ $# -gt 0 ] || eval "set -- $all"
+if [ $# = 0 ]; then
+	eval "set -- $all"
+	for f in "$prefix"/.shown/*; do
+		n=$(basename "$f")
+		case " $all " in *" $n "*) ;; *) unshow "$n" ;; esac
+	done
+fi
 for n; do
 	build "$n"
 	[ "$flavour" = glibc ] || CC=$prefix/bin/cc

@@ -37,6 +37,8 @@ class Root:
     """A directory to become `/`: the file and a place for its data."""
 
     def __init__(self, files=(), base=None):
+        if os.getuid() != 0:
+            raise Skip("chroot needs root")
         self.base = base
         self.dir = base or tempfile.mkdtemp(prefix="hatchet-root-")
         self.run = tempfile.mkdtemp(prefix="hatchet-", dir=self.dir)
@@ -235,7 +237,9 @@ def case_no_user_named():
 
 def case_name_over_tcp():
     """An answer that was cut over UDP is asked for again over TCP."""
-    names = NameServer({"db.test": "127.0.0.1", "small.test": "127.0.0.1"}, cut=["db.test"])
+    if os.getuid() != 0:
+        raise Skip("port 53 needs root")
+    names = NameServer({"db.test": "127.0.0.1"}, cut=["db.test"])
     root = Root({"etc/resolv.conf": f"nameserver {names.address}\n"})
     try:
         serves(root, PG.tcp_url(new_db("over_tcp"), "db.test"))
@@ -251,6 +255,8 @@ def case_name_over_tcp():
 
 def case_name_server_hangs():
     """While a name server does not answer, the server does; when it answers, the connection comes back."""
+    if os.getuid() != 0:
+        raise Skip("port 53 needs root")
     names = NameServer({"db.test": "127.0.0.1"})
     root = Root({"etc/resolv.conf": f"nameserver {names.address}\noptions timeout:30 attempts:1\n"})
     s = Inside(root, PG.tcp_url(new_db("hangs"), "db.test"))
@@ -296,8 +302,8 @@ def case_debian_13():
     try:
         with open(os.path.join(base, "etc", "debian_version")) as f:
             has(f.read(), "13")
-        equal(root.hatchet("version").returncode, 0, "exit code of version")
-        serves(root, PG.tcp_url(new_db("debian_13")))
+        has(root.hatchet("doctor", "--database-url", PG.tcp_url(new_db("debian_13"))).stdout, "time zones  20")
+        serves(root, PG.tcp_url("debian_13"))
     finally:
         root.close()
 
@@ -317,8 +323,6 @@ def main():
         for name in sys.argv[1:] or cases:
             began = time.monotonic()
             try:
-                if os.getuid() != 0 and ("root" in name or "name" in name or "localhost" in name or "debian" in name):
-                    raise Skip("chroot needs root")
                 cases[name]()
                 passed += 1
                 print(f"ok - {name} ({time.monotonic() - began:.1f} s)", flush=True)
