@@ -39,7 +39,7 @@ class Suite:
 
 
 SUITES = [
-    Suite("build", "all", 1200),
+    Suite("build", "all", 2400),
     Suite("check", "check", 300),
     Suite("clang", "clang", 600),
     Suite("unit", "unit", 900),

@@ -214,6 +214,16 @@ def case_empty_root():
         root.close()
 
 
+def case_own_database_in_empty_root():
+    """The Postgres inside needs no more than the file itself does: no /dev/shm, no /tmp, no shell, no passwd entry."""
+    root = Root()
+    try:
+        serves(root, None)
+        equal(set(os.listdir(root.dir)) - {os.path.basename(root.run)}, set(), "what it made in the root")
+    finally:
+        root.close()
+
+
 def case_localhost_without_hosts():
     root = Root()
     try:
