@@ -50,7 +50,7 @@ await() {	# $1: what, $2: its process, $3: its log; then the command that tells
 echo "This demo"
 [ -z "$missing" ] || echo "  installs these packages of the distribution: $missing"
 [ -e build/venv/.done ] || echo "  installs the official Python SDK, with what it needs, into build/venv"
-echo "  builds build/hatchet and starts it with a Postgres of its own in $data,"
+echo "  builds build/hatchet and starts it with a Postgres of its own in $data (that of an earlier demo goes),"
 echo "  runs a worker and a trigger written with the official Python SDK."
 if [ "${YES:-}" != 1 ] && ! ask "Go on?"; then
 	echo "Nothing was done; YES=1 make demo goes on without a question."
@@ -70,7 +70,7 @@ if build/hatchet server status --data-dir "$data" >/dev/null 2>&1; then
 	exit 1
 fi
 mkdir -p "$dir"
-rm -f "$dir/env" "$dir/worker.log"
+rm -rf "$data" "$dir/env" "$dir/worker.log"	# from nothing: what an older build left there may not even be readable for this one
 trap stop EXIT
 trap 'exit 130' INT TERM HUP PIPE
 

@@ -740,8 +740,10 @@ void h2_pull(struct h2 *h)
 			break;
 		strb_put(&h->c->out, p, (size_t)n);
 	}
-	if (!nghttp2_session_want_read(h->ng) && !nghttp2_session_want_write(h->ng))
+	if (!nghttp2_session_want_read(h->ng) && !nghttp2_session_want_write(h->ng)) {
+		h->c->linger = true;
 		h->c->want_close = true;
+	}
 }
 
 /* Silence: ping; no answer: the peer is gone.  One that is to be closed and does not read what is left for it, too. */

@@ -168,6 +168,20 @@ TEST(ping_is_answered)
 	client_free(c);
 }
 
+/* A client that says it goes may say more before it hears that we have closed: a reset would take from it what we said last. */
+TEST(goodbye_of_the_client)
+{
+	struct server_limits l = limits_for_tests();
+	struct client *c = client_new(&l, true);
+
+	CHECK(nghttp2_submit_ping(c->h2, 0, NULL) == 0);
+	UNTIL(c, c->pong);
+	CHECK(nghttp2_submit_goaway(c->h2, 0, 0, NGHTTP2_NO_ERROR, NULL, 0) == 0);
+	UNTIL(c, c->eof);
+	CHECK_EQ(send(c->fd, "more", 4, MSG_NOSIGNAL), 4);
+	client_free(c);
+}
+
 /* GOAWAY tells the peer, what runs may end: unary calls answer, streams go on until the server's owner ends them. */
 TEST(drain)
 {
