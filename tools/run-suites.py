@@ -48,6 +48,7 @@ SUITES = [
     Suite("sim", "sim", 600),
     Suite("test-db", "test-db", 600),
     Suite("embedpg", ["python3", "tests/e2e/embedpg.py"], 300, needs=["tests/e2e/embedpg.py"]),
+    Suite("backup", [VENV, "tests/e2e/backup.py"], 300, needs=["tests/e2e/backup.py"], prepare="venv"),
     Suite("cli", ["python3", "tests/e2e/test_cli.py"], 600, needs=["tests/e2e/test_cli.py"]),
     Suite("pg-versions", [VENV, "tests/e2e/pg-versions.py"], 900, needs=["tests/e2e/pg-versions.py"], tools=["npm"], prepare="venv"),
     Suite("static", [VENV, "tests/e2e/static.py"], 900, needs=["tests/e2e/static.py"], prepare="venv"),

@@ -48,6 +48,12 @@ bool db_sync_exec(struct db_sync *c, const char *sql, struct err *err) MUST_USE;
 /* One statement with text parameters; *ret_rows on @a, cells by db_rows_text. */
 bool db_sync_query(struct db_sync *c, struct arena *a, const char *sql, const char *const *params, unsigned n_params,
 		   const struct db_rows **ret_rows, struct err *err) MUST_USE;
+/* COPY ... TO STDOUT: @take gets the bytes as they come; COPY ... FROM STDIN: @give sets *ret, empty when there is no more.
+ * Either may fail, which fails the whole.  *ret_rows as the server counted them. */
+typedef bool db_take_fn(void *arg, struct str bytes, struct err *err);
+typedef bool db_give_fn(void *arg, struct str *ret, struct err *err);
+bool db_sync_copy_out(struct db_sync *c, const char *sql, db_take_fn *take, void *arg, int64_t *ret_rows, struct err *err) MUST_USE;
+bool db_sync_copy_in(struct db_sync *c, const char *sql, db_give_fn *give, void *arg, int64_t *ret_rows, struct err *err) MUST_USE;
 int db_sync_version(struct db_sync *c);	/* 150020 */
 /* Whether a pooler gives each transaction another server connection (found with a second connection, if there is a pooler). */
 bool db_sync_is_pooled(struct db_sync *c, bool *ret, struct err *err) MUST_USE;

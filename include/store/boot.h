@@ -8,6 +8,7 @@ bool boot_check(struct db_sync *c, struct err *err) MUST_USE;
 /* Creates or upgrades schema `hatchet` under an advisory lock; makes instance.id_secret, the signing key (bytes from
  * @new_signing_key, crypto's export form) and the default tenant when absent; makes partitions for three days.  Idempotent. */
 bool boot_migrate(struct db_sync *c, struct str new_signing_key, struct err *err) MUST_USE;
+int boot_schema_version(void);
 bool boot_is_migrated(struct db_sync *c, bool *ret, struct err *err) MUST_USE;
 struct boot_facts { struct uuid tenant; struct str signing_key; int32_t schema_version; };
 bool boot_facts(struct db_sync *c, struct arena *a, struct str tenant_slug, struct boot_facts *ret, struct err *err) MUST_USE;

@@ -40,7 +40,7 @@ bool flag_is_given(const struct command *c, const char *name);	/* on the command
 void flags_help(const struct command *c);
 const char *nearest(const char *word, size_t n, const char *best, const char *other);	/* @other if nearer than @best (may be NULL) */
 
-extern struct command cmd_server_start, cmd_server_stop, cmd_server_status, cmd_token_create, cmd_token_revoke, cmd_migrate,
+extern struct command cmd_server_start, cmd_server_stop, cmd_server_status, cmd_server_backup, cmd_server_restore, cmd_token_create, cmd_token_revoke, cmd_migrate,
 	cmd_doctor, cmd_version, cmd_compat, cmd_quickstart, cmd_completion, cmd_manual;
 extern struct command *const commands[];	/* all of them, main.c; those without a summary are not for people */
 extern const size_t commands_n;

@@ -129,6 +129,60 @@ bool db_sync_query(struct db_sync *c, struct arena *a, const char *sql, const ch
 	return true;
 }
 
+/* What the server says when a COPY is over; @ok: whether we think it went well. */
+static bool copy_end(struct db_sync *c, bool ok, int64_t *ret_rows, struct err *err)
+{
+	PGresult *res;
+
+	while ((res = PQgetResult(c->pg))) {
+		if (PQresultStatus(res) == PGRES_COMMAND_OK)
+			ok = str_to_i64(str_c(PQcmdTuples(res)), ret_rows) && ok;
+		else if (ok)
+			ok = refused(c, res, err);
+		PQclear(res);
+	}
+	return ok;
+}
+
+static bool copy_begin(struct db_sync *c, const char *sql, ExecStatusType want, struct err *err)
+{
+	PGresult *res = PQexec(c->pg, sql);
+	bool ok = PQresultStatus(res) == want || refused(c, res, err);
+
+	PQclear(res);
+	return ok;
+}
+
+bool db_sync_copy_out(struct db_sync *c, const char *sql, db_take_fn *take, void *arg, int64_t *ret_rows, struct err *err)
+{
+	bool ok = true;
+	char *bytes;
+	int n;
+
+	*ret_rows = 0;
+	if (!copy_begin(c, sql, PGRES_COPY_OUT, err))
+		return false;
+	while ((n = PQgetCopyData(c->pg, &bytes, 0)) > 0) {	/* all of it, or the connection is of no more use */
+		ok = ok && take(arg, (struct str){bytes, (size_t)n}, err);
+		PQfreemem(bytes);
+	}
+	return copy_end(c, ok, ret_rows, err);
+}
+
+bool db_sync_copy_in(struct db_sync *c, const char *sql, db_give_fn *give, void *arg, int64_t *ret_rows, struct err *err)
+{
+	struct str bytes = STR("");
+	bool given = true, sent = true;
+
+	*ret_rows = 0;
+	if (!copy_begin(c, sql, PGRES_COPY_IN, err))
+		return false;
+	while (sent && (given = give(arg, &bytes, err)) && bytes.n > 0)
+		sent = PQputCopyData(c->pg, bytes.p, (int)bytes.n) == 1;
+	(void)PQputCopyEnd(c->pg, given ? NULL : "given up by the client");
+	return copy_end(c, given, ret_rows, err) && (sent || err_set(err, ERR_UNAVAILABLE, "the connection to the database was lost"));
+}
+
 static int backend_pid(struct db_sync *c)
 {
 	PGresult *res = PQexec(c->pg, sql_stmts[SQL_BACKEND_PID].text);

@@ -203,6 +203,11 @@ bool boot_migrate(struct db_sync *c, struct str new_signing_key, struct err *err
 	return ok;
 }
 
+int boot_schema_version(void)
+{
+	return SCHEMA_VERSION;
+}
+
 bool boot_is_migrated(struct db_sync *c, bool *ret, struct err *err)
 {
 	struct arena *a = arena_new(1u << 20);

@@ -11,6 +11,9 @@ host=
 CC="$CC" AR="$AR" CFLAGS="$CFLAGS" ./configure -q $host --prefix=/postgres --without-readline --without-icu --without-zlib \
 	--without-zstd --without-lz4 --without-openssl --without-gssapi --without-ldap --without-pam --without-systemd --disable-nls \
 	--disable-rpath LDFLAGS_EX="-Wl,--gc-sections"
+# what pg_config would tell names the folders of this build
+sed -i 's|^\(override CPPFLAGS += -DVAL_[A-Z_]*=\).*|\1"\\"\\""|' src/common/Makefile
+sed -i 's|^#define CONFIGURE_ARGS .*|#define CONFIGURE_ARGS ""|' src/include/pg_config.h
 plpgsql="pl_comp.o pl_exec.o pl_funcs.o pl_gram.o pl_handler.o pl_scanner.o"
 make -s -C src/backend generated-headers
 # shellcheck disable=SC2086 # a list
