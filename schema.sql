@@ -63,10 +63,13 @@ create table if not exists hatchet.workflow_version (
 	definition bytea not null,
 	default_priority int2 not null default 1,
 	is_dag bool not null default false,
+	sticky int2 not null default 0,		-- 0 none 1 soft 2 hard
 	unsupported text not null default '',	-- what it asks for that is not built, in words
 	created_at timestamptz not null default now(),
 	unique (workflow_no, ordinal)
 );
+
+alter table hatchet.workflow_version add column if not exists sticky int2 not null default 0;
 
 create table if not exists hatchet.action (
 	action_no int4 generated always as identity primary key,
@@ -100,9 +103,11 @@ create table if not exists hatchet.step (
 	slot_units int4[] not null,
 	is_durable bool not null default false,
 	is_on_failure bool not null default false,
+	labels jsonb,				-- what it asks of a worker's labels
 	created_at timestamptz not null default now(),
 	unique (version_no, position)
 );
+alter table hatchet.step add column if not exists labels jsonb;
 
 create table if not exists hatchet.worker (
 	worker_no int4 generated always as identity primary key,
@@ -162,8 +167,11 @@ create table if not exists hatchet.task (
 	child_key text,
 	input bytea,
 	metadata jsonb,
+	desired_worker_no int4,			-- -1: one that does not exist
+	labels jsonb,				-- in place of the step's
 	primary key (tenant_no, id)
 ) partition by range (id);
+alter table hatchet.task add column if not exists desired_worker_no int4, add column if not exists labels jsonb;
 create index if not exists task_run on hatchet.task (tenant_no, run_id) where run_id <> id;
 create index if not exists task_parent on hatchet.task (tenant_no, parent_id) where parent_id is not null;
 
@@ -470,11 +478,14 @@ begin
 end
 $$;
 
--- A version per change of checksum: equal puts, even at once, make one.  Slot requests are flat: one row per step and type.
+-- A version per change of checksum, or of what of it is built: equal puts, even at once, make one.  Slot requests are flat: one
+-- row per step and type.
+drop function if exists hatchet.put_workflow(int4, text, text, bytea, bytea, int2, bool, text, text[], text[], int4[], int4[], int4[],
+	int8[], int8[], bool[], bool[], int4[], text[], int4[], text);	-- of schema 1
 create or replace function hatchet.put_workflow(p_tenant int4, p_name text, p_description text, p_checksum bytea,
-	p_definition bytea, p_priority int2, p_is_dag bool, p_unsupported text, s_readable text[], s_action text[], s_retries int4[],
+	p_definition bytea, p_priority int2, p_sticky int2, p_is_dag bool, p_unsupported text, s_readable text[], s_action text[], s_retries int4[],
 	s_backoff_milli int4[], s_backoff_max_s int4[], s_exec_ms int8[], s_schedule_ms int8[], s_durable bool[],
-	s_failure bool[], slot_step int4[], slot_name text[], slot_units int4[], p_tag text,
+	s_failure bool[], s_labels jsonb[], slot_step int4[], slot_name text[], slot_units int4[], p_tag text,
 	out r_workflow int4, out r_version int4, out r_is_new bool) language plpgsql as $$
 declare
 	latest record;
@@ -488,25 +499,25 @@ begin
 		insert into hatchet.workflow (tenant_no, name, description) values (p_tenant, p_name, p_description)
 			on conflict do nothing;
 	end loop;
-	select v.version_no, v.ordinal, v.checksum into latest from hatchet.workflow_version v
+	select v.version_no, v.ordinal, v.checksum, v.unsupported into latest from hatchet.workflow_version v
 		where v.workflow_no = r_workflow order by v.ordinal desc limit 1;
-	if latest.checksum = p_checksum then
+	if latest.checksum = p_checksum and latest.unsupported = p_unsupported then
 		r_version := latest.version_no;
 		r_is_new := false;
 		return;
 	end if;
 	r_is_new := true;
-	insert into hatchet.workflow_version (workflow_no, ordinal, checksum, definition, default_priority, is_dag,
+	insert into hatchet.workflow_version (workflow_no, ordinal, checksum, definition, default_priority, sticky, is_dag,
 			unsupported)
-		values (r_workflow, coalesce(latest.ordinal, 0) + 1, p_checksum, p_definition, p_priority, p_is_dag,
+		values (r_workflow, coalesce(latest.ordinal, 0) + 1, p_checksum, p_definition, p_priority, p_sticky, p_is_dag,
 			p_unsupported)
 		returning version_no into r_version;
 	actions := hatchet.action_nos(p_tenant, s_action);
 	types := hatchet.slot_type_nos(slot_name);
 	insert into hatchet.step (version_no, position, readable_id, action_no, retries, backoff_milli, backoff_max_s,
-			exec_ms, schedule_ms, is_durable, is_on_failure, slot_types, slot_units)
+			exec_ms, schedule_ms, is_durable, is_on_failure, labels, slot_types, slot_units)
 		select r_version, i, s_readable[i], actions[i], s_retries[i], s_backoff_milli[i], s_backoff_max_s[i],
-			s_exec_ms[i], s_schedule_ms[i], s_durable[i], s_failure[i],
+			s_exec_ms[i], s_schedule_ms[i], s_durable[i], s_failure[i], s_labels[i],
 			array(select types[k] from generate_subscripts(slot_step, 1) k where slot_step[k] = i order by k),
 			array(select slot_units[k] from generate_subscripts(slot_step, 1) k where slot_step[k] = i order by k)
 		from generate_subscripts(s_readable, 1) i order by i;
@@ -523,4 +534,4 @@ language sql immutable as $$
 $$;
 
 -- the number of this schema, as src/store/boot.c has it: a template cluster holds the schema and no instance yet
-comment on schema hatchet is '1';
+comment on schema hatchet is '2';

@@ -28,11 +28,31 @@ struct eng_slot {
 	int32_t units;
 };
 
+/* Labels.  Texts are hashes here, equal when the texts are. */
+struct eng_label {		/* of a worker */
+	uint64_t key, text;
+	int32_t number;
+	bool is_text;
+};
+struct eng_want {		/* what a task asks of one of them */
+	uint64_t key, text;
+	int32_t number, weight;
+	bool is_text, required;
+	uint8_t op;		/* enum label_op */
+};
+/* What a task brings along besides its step: a worker it wants, wants in place of the step's. */
+struct eng_place {
+	int32_t desired_no;		/* a worker; 0: none, -1: one that does not exist */
+	bool has_wants;
+	const struct eng_want *wants;	/* borrowed for the call */
+	uint32_t n_wants;
+};
+
 enum ev_kind {
 	/* dictionaries */
 	EV_STEP,		/* step known or changed; before any task of it */
 	EV_WORKER,		/* worker registered (or restored at start: .restored, silent since now) */
-	EV_WORKER_ACTIONS,	/* never changes today; reserved */
+	EV_LABELS,		/* the worker's labels are .worker.labels now, all of them */
 	/* workers */
 	EV_STREAM_UP,		/* a Listen stream of this worker opened: session grows with every stream */
 	EV_STREAM_DOWN,		/* that session's stream ended */
@@ -64,12 +84,17 @@ struct ev_step {
 	int32_t backoff_max_s;
 	int64_t schedule_ms, exec_ms;	/* defaults, a task may carry its own */
 	struct eng_slot slots[ENG_STEP_SLOTS];	/* units 0 ends the list */
+	enum sticky sticky;
+	const struct eng_want *wants;	/* borrowed for the call */
+	uint32_t n_wants;
 };
 struct ev_worker {
 	int32_t worker_no, tenant_no;
 	struct eng_slot slots[ENG_SLOT_TYPES];
 	const int32_t *actions;		/* borrowed for the call */
 	uint32_t n_actions;
+	const struct eng_label *labels;	/* borrowed for the call */
+	uint32_t n_labels;
 	bool paused, restored;
 };
 struct ev_new {
@@ -77,6 +102,7 @@ struct ev_new {
 	int32_t tenant_no, step_no;
 	int8_t rank;			/* 1..3 */
 	int64_t schedule_ms, exec_ms;
+	struct eng_place place;
 };
 struct ev_restore {			/* times are wall_us, INT64_MIN: null */
 	int64_t id;
@@ -86,6 +112,7 @@ struct ev_restore {			/* times are wall_us, INT64_MIN: null */
 	int64_t queued_at, assigned_at, started_at, due_at;
 	int64_t schedule_ms, exec_ms;
 	bool released;
+	struct eng_place place;
 };
 struct ev {
 	enum ev_kind kind;

@@ -29,6 +29,12 @@ static inline int rank_of_priority(int priority)
 	return 4 - priority;
 }
 
+/* Does a task follow the worker it names?  The numbers are those of hatchet.workflow_version.sticky. */
+enum sticky { STICKY_NONE, STICKY_SOFT, STICKY_HARD };
+
+/* v1.WorkerLabelComparator of the wire: the worker's label, compared to what is asked for. */
+enum label_op { LABEL_EQ, LABEL_NE, LABEL_GT, LABEL_GE, LABEL_LT, LABEL_LE };
+
 /* hatchet.note.kind: timeline facts that cannot be computed */
 enum note_kind {
 	NOTE_REASSIGNED = 1, NOTE_SLOT_RELEASED, NOTE_TIMEOUT_REFRESHED, NOTE_COULD_NOT_SEND, NOTE_CANCEL_REQUESTED

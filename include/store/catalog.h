@@ -26,6 +26,12 @@ struct cat_action {
 	int32_t action_no, tenant_no;
 	struct str name;	/* lower case */
 };
+struct cat_want {		/* what a task asks of one label of its worker */
+	struct str key, str_value;
+	int32_t int_value, weight;
+	bool is_int, required;
+	enum label_op op;
+};
 struct cat_workflow;
 struct cat_step {
 	int32_t step_no;
@@ -37,6 +43,8 @@ struct cat_step {
 	int64_t exec_ms, schedule_ms;
 	struct cat_slot slots[CAT_SLOTS];	/* units 0 ends */
 	bool is_durable, is_on_failure;
+	const struct cat_want *wants;
+	uint32_t n_wants;
 };
 struct cat_version {
 	int32_t version_no, ordinal;
@@ -46,6 +54,7 @@ struct cat_version {
 	struct cat_step **steps;	/* declaration order */
 	uint32_t n_steps;
 	int16_t default_priority;
+	enum sticky sticky;
 	bool is_dag;			/* more than one step or on-failure: triggers are refused for now */
 	struct str unsupported;		/* what it asks for that is not built, in words ("concurrency, sticky"); empty: it can run */
 	int64_t created_at;
@@ -107,7 +116,11 @@ struct cat_worker *cat_worker_by_uuid(const struct catalog *c, const struct uuid
 size_t cat_workers(const struct catalog *c, int32_t tenant_no, struct arena *a, struct cat_worker ***ret);	/* tenant_no 0: all; newest first */
 struct str cat_slot_type_name(const struct catalog *c, int32_t type_no);
 
-/* A new version of a workflow, or the present one when @checksum equals the latest's.  *ret_version set before @op fires OK.
+/* Wants as they are stored, a JSON array, and back; a text that is none asks nothing. */
+struct str cat_wants_format(struct arena *a, const struct cat_want *wants, uint32_t n);
+uint32_t cat_wants_parse(struct arena *a, struct str text, const struct cat_want **ret);
+
+/* A new version of a workflow, or the present one when @checksum and what is not built equal the latest's.  *ret_version set before @op fires OK.
  * Two equal puts at once make one version. */
 struct cat_put_step {
 	struct str readable_id, action;	/* action in lower case */
@@ -116,11 +129,13 @@ struct cat_put_step {
 	struct str slot_names[CAT_SLOTS];
 	int32_t slot_units[CAT_SLOTS];	/* 0 ends */
 	bool is_durable, is_on_failure;
+	struct str labels;		/* cat_wants_format(); p NULL: none */
 };
 struct cat_put {
 	int32_t tenant_no;
 	struct str name, description, checksum, definition;	/* definition: normalised request bytes */
 	int16_t default_priority;
+	enum sticky sticky;
 	const struct cat_put_step *steps;
 	uint32_t n_steps;
 	bool is_dag;

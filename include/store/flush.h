@@ -26,6 +26,8 @@ struct flush_task {	/* hatchet.task */
 	int64_t schedule_ms, exec_ms;
 	struct str input;		/* bytea as received; p NULL: null */
 	struct str metadata;		/* JSON object text; p NULL: null */
+	int32_t desired_no;		/* a worker, -1 one that does not exist; 0: null */
+	struct str labels;		/* what is asked of labels in place of the step's, cat_wants_format(); p NULL: null */
 };
 void flush_task(struct flush *f, const struct flush_task *t);
 
@@ -73,6 +75,8 @@ struct loaded_row {
 	int16_t priority;
 	int32_t child_index;
 	int64_t parent_id;
+	int32_t desired_no;		/* always set, and so are */
+	struct str labels;
 };
 size_t flush_loads(const struct flush *f);
 size_t flush_loaded(const struct flush *f, size_t load, struct arena *a, struct loaded_row **ret);

@@ -96,6 +96,7 @@ void read_events(struct db *db, struct arena *a, const struct event_filter *f, s
 struct live_row {
 	int64_t id; int32_t tenant_no, step_no, worker_no; int16_t state, rank, attempt, app_retries, internal_retries;
 	int64_t queued_at, assigned_at, started_at, due_at, schedule_ms, exec_ms; bool released;
+	int32_t desired_no; struct str labels;	/* as flush_task has them */
 };
 struct read_live { struct live_row *p; uint32_t n; };
 void read_live(struct db *db, struct arena *a, struct read_live *ret, struct op *op);

@@ -45,6 +45,10 @@ struct svc_trigger_item {
 	int64_t parent_id;		/* spawning task; 0 none */
 	int32_t child_index;		/* -1 none */
 	struct str child_key;
+	int32_t desired_no;		/* worker; 0 none, -1 one that does not exist */
+	const struct cat_want *wants;	/* in place of the step's; NULL: the step's */
+	uint32_t n_wants;
+	struct str labels;		/* the same, cat_wants_format(); p NULL: the step's */
 	int64_t id;			/* out: task id = run id */
 };
 void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *items, uint32_t n, struct op *op);
@@ -68,6 +72,7 @@ struct step *svc_listen(struct svc *s, struct req *r, struct cat_worker *w, bool
 bool svc_heartbeat(struct svc *s, struct cat_worker *w, struct err *err) MUST_USE;	/* recorded always; PRECONDITION: had a stream, has none */
 void svc_unsubscribe(struct svc *s, struct cat_worker *w, struct op *op);
 void svc_pause_worker(struct svc *s, struct cat_worker *w, bool paused, struct op *op);
+void svc_label_worker(struct svc *s, struct cat_worker *w, const struct cat_label *merge, uint32_t n, struct op *op);
 bool svc_worker_view(const struct svc *s, int32_t worker_no, struct eng_worker_view *ret, int64_t *ret_last_seen_wall_us);
 
 /* Subscriptions */

@@ -78,7 +78,8 @@ struct trigger_args {
 	int32_t child_index;		/* -1: none */
 	struct str child_key;
 	struct str desired_worker;
-	bool has_worker_labels;
+	V1__DesiredWorkerLabelsEntry **labels;
+	size_t n_labels;
 };
 bool trigger_check(struct req *r, const struct trigger_args *t, struct svc_trigger_item *ret, struct err *err) MUST_USE;
 /* The parts that need no catalog. */
@@ -164,6 +165,9 @@ struct def {
 	struct cat_put put;		/* tenant_no is not set */
 };
 bool def_make(struct arena *a, const V1__CreateWorkflowVersionRequest *in, struct def *ret, struct err *err) MUST_USE;
+/* What a task asks of labels: is it well formed, and as the catalog has it; of two entries with one key the last counts. */
+bool labels_check(V1__DesiredWorkerLabelsEntry **e, size_t n, const char *field, struct err *err) MUST_USE;
+uint32_t labels_read(struct arena *a, V1__DesiredWorkerLabelsEntry **e, size_t n, const struct cat_want **ret);
 bool def_check(const V1__CreateWorkflowVersionRequest *in, struct err *err) MUST_USE;
 /* Indexes of the tasks, parents first; refuses unknown parents, names used twice and cycles. */
 bool def_order(struct arena *a, const V1__CreateWorkflowVersionRequest *in, size_t **ret, struct err *err) MUST_USE;

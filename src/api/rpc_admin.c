@@ -210,7 +210,7 @@ struct step *rpc_trigger_workflow_run(struct req *r)
 		return req_fail_err(r, &err);
 	t = (struct trigger_args){.name = pb_raw(m->workflow_name), .input = pb_raw(m->input), .metadata = pb_raw(m->additional_metadata),
 		.has_priority = PB_HAS(m, priority), .priority = PB_HAS(m, priority) ? m->priority : 0, .child_index = -1,
-		.has_worker_labels = m->n_desired_worker_labels > 0};
+		.labels = m->desired_worker_labels, .n_labels = m->n_desired_worker_labels};
 	if (!trigger_check(r, &t, item, &err))
 		return req_fail_err(r, &err);
 	svc_trigger(svc_of(r), tenant_of(r)->tenant_no, item, 1, req_op(r, triggered));

@@ -239,7 +239,7 @@ struct step *rpc_upsert_worker_labels(struct req *r)
 	*w = m ? api_worker(r, pb_raw(m->worker_id), "worker_id", &err) : NULL;
 	if (!*w || !read_labels(req_arena(r), m->labels, m->n_labels, &labels, &n, &err))
 		return req_fail_err(r, &err);
-	cat_worker_labels(catalog_of(r), *w, labels, n, req_op(r, labelled));
+	svc_label_worker(svc_of(r), *w, labels, n, req_op(r, labelled));
 	return req_await(r);
 }
 

@@ -16,7 +16,7 @@ const struct rpc_method api_rpcs[] = {
 	{DISPATCHER "Unsubscribe", RPC_UNARY, rpc_unsubscribe, DONE, NULL},
 	{DISPATCHER "SendStepActionEvent", RPC_UNARY, rpc_send_step_action_event, DONE, NULL},
 	{DISPATCHER "SendBatchActionEvent", RPC_UNARY, NULL, NOT_YET, "batches"},
-	{DISPATCHER "UpsertWorkerLabels", RPC_UNARY, rpc_upsert_worker_labels, PARTLY, "stored and shown; assignment does not look at labels"},
+	{DISPATCHER "UpsertWorkerLabels", RPC_UNARY, rpc_upsert_worker_labels, DONE, NULL},
 	{DISPATCHER "RefreshTimeout", RPC_UNARY, rpc_refresh_timeout, DONE, NULL},
 	{DISPATCHER "ReleaseSlot", RPC_UNARY, rpc_release_slot, DONE, NULL},
 	{DISPATCHER "SubscribeToWorkflowRuns", RPC_BIDI, rpc_subscribe_runs, DONE, NULL},
@@ -31,8 +31,7 @@ const struct rpc_method api_rpcs[] = {
 	{EVENTS "PutStreamEvent", RPC_UNARY, NULL, NOT_YET, "stream chunks"},
 	{EVENTS "ReplaySingleEvent", RPC_UNARY, NULL, NOT_YET, "deprecated; no SDK calls it"},
 	{WORKFLOWS "TriggerWorkflow", RPC_UNARY, rpc_trigger_workflow, PARTLY,
-	 "one-task workflows; children are linked to their parent but equal child keys are not recognised; "
-	 "desired_worker_id is not looked at; desired_worker_labels are refused"},
+	 "one-task workflows; children are linked to their parent but equal child keys are not recognised"},
 	{WORKFLOWS "BulkTriggerWorkflow", RPC_UNARY, rpc_bulk_trigger_workflow, PARTLY,
 	 "as TriggerWorkflow; all or none, at most 10000 runs in one call"},
 	{WORKFLOWS "ScheduleWorkflow", RPC_UNARY, NULL, NOT_YET, "schedules"},
@@ -40,7 +39,7 @@ const struct rpc_method api_rpcs[] = {
 	{WORKFLOWS "PutWorkflow", RPC_UNARY, NULL, NOT_YET, "deprecated; use v1.AdminService/PutWorkflow"},
 	{ADMIN "PutWorkflow", RPC_UNARY, rpc_put_workflow, PARTLY,
 	 "every definition without durable tasks is stored whole; runs of one that uses more than one task, an on-failure task, "
-	 "concurrency, rate limits, batch, conditions, idempotency, sticky or worker labels are refused by name; "
+	 "concurrency, rate limits, batch, conditions or idempotency are refused by name; "
 	 "event and cron triggers and default filters are stored and do not fire"},
 	{ADMIN "GetRunDetails", RPC_UNARY, rpc_get_run_details, DONE, NULL},
 	{ADMIN "CancelTasks", RPC_UNARY, rpc_cancel_tasks, PARTLY, "by ids or filter, at most 20000; children are not cancelled with it"},

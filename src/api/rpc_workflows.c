@@ -19,7 +19,8 @@ static struct trigger_args args_of(const V1__TriggerWorkflowRequest *m)
 		t.child_key = pb_raw(m->child_key);
 	if (PB_HAS(m, desired_worker_id))
 		t.desired_worker = pb_raw(m->desired_worker_id);
-	t.has_worker_labels = m->n_desired_worker_labels > 0;
+	t.labels = m->desired_worker_labels;
+	t.n_labels = m->n_desired_worker_labels;
 	return t;
 }
 

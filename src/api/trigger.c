@@ -75,17 +75,34 @@ static bool version_check(struct req *r, const struct trigger_args *t, struct ca
 	return true;
 }
 
-bool trigger_check(struct req *r, const struct trigger_args *t, struct svc_trigger_item *ret, struct err *err)
+/* A worker that is not known, or is another tenant's, is one that never comes: SOFT goes elsewhere, HARD waits its time. */
+static bool place_check(struct req *r, const struct trigger_args *t, struct svc_trigger_item *ret, struct err *err)
 {
+	const struct cat_worker *w;
 	struct uuid u;
 
+	if (t->desired_worker.n) {
+		if (!uuid_parse(t->desired_worker, &u))
+			return err_set(err, ERR_INVALID, "desired_worker_id: must be a UUID of 36 characters");
+		w = cat_worker_by_uuid(catalog_of(r), &u);
+		ret->desired_no = w && w->tenant_no == tenant_of(r)->tenant_no ? w->worker_no : -1;
+	}
+	if (!t->n_labels)
+		return true;
+	if (!labels_check(t->labels, t->n_labels, "desired_worker_labels", err))
+		return false;
+	ret->n_wants = labels_read(req_arena(r), t->labels, t->n_labels, &ret->wants);
+	ret->labels = cat_wants_format(req_arena(r), ret->wants, ret->n_wants);
+	return true;
+}
+
+bool trigger_check(struct req *r, const struct trigger_args *t, struct svc_trigger_item *ret, struct err *err)
+{
 	*ret = (struct svc_trigger_item){0};
 	if (!trigger_check_texts(t, svc_msg_bytes_max(svc_of(r)), &ret->input, &ret->metadata, err) || !parent_check(r, t, ret, err))
 		return false;
-	if (t->desired_worker.n && !uuid_parse(t->desired_worker, &u))
-		return err_set(err, ERR_INVALID, "desired_worker_id: must be a UUID of 36 characters");
-	if (t->has_worker_labels)
-		return err_set(err, ERR_UNIMPLEMENTED, "desired_worker_labels: worker labels are not built yet");
+	if (!place_check(r, t, ret, err))
+		return false;
 	ret->priority = (int16_t)(t->has_priority ? t->priority : 0);
 	return version_check(r, t, &ret->version, err);
 }

@@ -127,26 +127,6 @@ static bool conditions_check(const V1__TaskConditions *c, const char *task, stru
 	return true;
 }
 
-static bool labels_check(V1__DesiredWorkerLabelsEntry **e, size_t n, const char *task, struct err *err)
-{
-	char f[96];
-
-	(void)snprintf(f, sizeof(f), "%s.worker_labels", task);
-	for (size_t i = 0; i < n; i++) {
-		const V1__DesiredWorkerLabels *v = e[i]->value;
-
-		if (!text_short(e[i]->key, f, err))
-			return false;
-		if (!e[i]->key.len || !v || PB_HAS(v, str_value) == PB_HAS(v, int_value))
-			return err_set(err, ERR_INVALID, "%s: needs a key and either str_value or int_value", f);
-		if (PB_HAS(v, str_value) && !text_short(v->str_value, f, err))
-			return false;
-		if (PB_HAS(v, comparator) && ((int)v->comparator < 0 || (int)v->comparator > 5))
-			return err_set(err, ERR_INVALID, "%s: comparator %d is not known", f, (int)v->comparator);
-	}
-	return true;
-}
-
 static bool slots_check(const V1__CreateTaskOpts *t, const char *task, struct err *err)
 {
 	char f[96];
@@ -205,6 +185,14 @@ static bool retries_check(const V1__CreateTaskOpts *t, const char *task, struct 
 	return !PB_HAS(t, backoff_max_seconds) || range(t->backoff_max_seconds, 1, BACKOFF_SECONDS_MAX, f, err);
 }
 
+static bool task_labels_check(const V1__CreateTaskOpts *t, const char *task, struct err *err)
+{
+	char f[96];
+
+	(void)snprintf(f, sizeof(f), "%s.worker_labels", task);
+	return labels_check(t->worker_labels, t->n_worker_labels, f, err);
+}
+
 static bool task_check(const V1__CreateTaskOpts *t, const char *task, struct err *err)
 {
 	char f[96];
@@ -227,8 +215,7 @@ static bool task_check(const V1__CreateTaskOpts *t, const char *task, struct err
 			return false;
 	}
 	return retries_check(t, task, err) && slots_check(t, task, err) && rate_limits_check(t, task, err) &&
-	       batch_check(t->batch, task, err) && labels_check(t->worker_labels, t->n_worker_labels, task, err) &&
-	       conditions_check(t->conditions, task, err);
+	       batch_check(t->batch, task, err) && task_labels_check(t, task, err) && conditions_check(t->conditions, task, err);
 }
 
 /* Names are distinct, parents exist. */

@@ -197,7 +197,7 @@ V1__CreateWorkflowVersionRequest *def_normalise(struct arena *a, const V1__Creat
 
 struct wants {
 	const V1__CreateWorkflowVersionRequest *m;
-	bool concurrency, rate_limits, batch, conditions, labels;
+	bool concurrency, rate_limits, batch, conditions;
 };
 
 static void task_wants(struct wants *w, const V1__CreateTaskOpts *t)
@@ -207,7 +207,6 @@ static void task_wants(struct wants *w, const V1__CreateTaskOpts *t)
 	w->concurrency |= t->n_concurrency > 0;
 	w->rate_limits |= t->n_rate_limits > 0;
 	w->batch |= t->batch != NULL;
-	w->labels |= t->n_worker_labels > 0;
 	w->conditions |= c && c->n_parent_override_conditions + c->n_sleep_conditions + c->n_user_event_conditions > 0;
 }
 
@@ -231,8 +230,6 @@ struct str def_unsupported(struct arena *a, const V1__CreateWorkflowVersionReque
 		{w.batch, "batch"},
 		{w.conditions, "conditions"},
 		{m->idempotency != NULL, "idempotency"},
-		{PB_HAS(m, sticky), "sticky"},
-		{w.labels, "worker labels"},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (words[i].on)
@@ -242,6 +239,9 @@ struct str def_unsupported(struct arena *a, const V1__CreateWorkflowVersionReque
 
 static bool step_fill(struct arena *a, const V1__CreateTaskOpts *t, bool on_failure, struct cat_put_step *s, struct err *err)
 {
+	const struct cat_want *wants;
+	uint32_t n_wants;
+
 	if (t->is_durable)
 		return err_set(err, ERR_UNIMPLEMENTED, "task '%.*s' is durable: durable tasks are not built yet, nothing was registered",
 			       (int)MIN(t->readable_id.len, 150u), (const char *)t->readable_id.data);
@@ -270,6 +270,9 @@ static bool step_fill(struct arena *a, const V1__CreateTaskOpts *t, bool on_fail
 		s->slot_units[at] = t->slot_requests[i]->value;
 		k = MAX(k, at + 1);
 	}
+	n_wants = labels_read(a, t->worker_labels, t->n_worker_labels, &wants);
+	if (n_wants)
+		s->labels = cat_wants_format(a, wants, n_wants);
 	return true;
 }
 
@@ -307,6 +310,8 @@ bool def_make(struct arena *a, const V1__CreateWorkflowVersionRequest *in, struc
 	ret->put.name = pb_raw(in->name);
 	ret->put.description = pb_raw(in->description);
 	ret->put.default_priority = (int16_t)ret->norm->default_priority;
+	if (PB_HAS(in, sticky))
+		ret->put.sticky = in->sticky == V1__STICKY_STRATEGY__HARD ? STICKY_HARD : STICKY_SOFT;
 	ret->put.unsupported = def_unsupported(a, in);
 	return true;
 }

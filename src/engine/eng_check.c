@@ -28,6 +28,7 @@ static bool check_task(const struct engine *e, const struct task *t, struct sums
 
 	MUST(imap_get(&e->steps, t->step->def.step_no) == t->step, "task %lld is of a forgotten step", id);
 	MUST(imap_get(&e->queues, t->queue->action_no) == t->queue, "task %lld is of a forgotten queue", id);
+	MUST(t->need->step == t->step && t->need->queue == t->queue, "task %lld has another's need", id);
 	MUST(t->step->def.action_no == t->queue->action_no, "task %lld is in another action's queue", id);
 	MUST(list_linked(&t->wnode) == runs, "task %lld has a worker that does not list it", id);
 	MUST(!(waits && runs), "task %lld waits and runs", id);
@@ -65,49 +66,57 @@ static bool check_task(const struct engine *e, const struct task *t, struct sums
 	return true;
 }
 
-/* Nobody waits beside a free slot. */
-static bool check_idle(const struct queue *q, const struct rank *r, struct err *err)
+/* In order, counted, and nobody waits beside a worker that could take it. */
+static bool check_need(const struct queue *q, const struct need *n, uint32_t by_rank[4], struct err *err)
 {
-	int looked = 0;
+	uint64_t all = 0;
 
-	LIST_FOREACH(it, &r->waiting) {
-		const struct task *t = LIST_ENTRY(it, const struct task, qnode);
+	MUST(n->queue == q && n->n > 0 && n->refs >= n->n, "action %d: a need is on the wrong list", q->action_no);
+	for (int i = 0; i < 4; i++) {
+		int64_t last = 0;
+		uint64_t in_rank = 0;
 
-		if (looked++ >= LOOK_BEHIND_MAX)
-			break;
-		for (size_t i = 0; i < q->workers.n; i++)
-			MUST(!worker_fits(q->workers.p[i], t->step), "task %lld waits and fits worker %d", (long long)t->id,
-			     q->workers.p[i]->worker_no);
+		LIST_FOREACH(it, &n->waiting[i]) {
+			const struct task *t = LIST_ENTRY(it, const struct task, qnode);
+
+			MUST(t->id > last, "action %d rank %d: task %lld is out of order", q->action_no, i, (long long)t->id);
+			MUST(t->need == n && t->rank == i, "action %d rank %d: task %lld is elsewhere", q->action_no, i, (long long)t->id);
+			last = t->id;
+			in_rank++;
+		}
+		MUST(in_rank == n->n_rank[i], "action %d rank %d: a need is miscounted", q->action_no, i);
+		by_rank[i] += (uint32_t)in_rank;
+		all += in_rank;
 	}
+	MUST(all == n->n, "action %d: %llu wait of a need, counted %llu", q->action_no, (unsigned long long)all, (unsigned long long)n->n);
+	MUST(n->is_blocked, "action %d: a need was not tried", q->action_no);
+	for (size_t i = 0; i < q->workers.n; i++)
+		MUST(!need_fits(n, q->workers.p[i]), "action %d: tasks wait and fit worker %d", q->action_no, q->workers.p[i]->worker_no);
 	return true;
 }
 
-static bool check_rank(const struct queue *q, int rank, struct err *err)
+static bool check_rank(const struct queue *q, int rank, uint32_t n, struct err *err)
 {
 	const struct rank *r = &q->ranks[rank];
-	int64_t last = 0;
-	uint32_t n = 0;
 
-	LIST_FOREACH(it, &r->waiting) {
-		const struct task *t = LIST_ENTRY(it, const struct task, qnode);
-
-		MUST(t->id > last, "action %d rank %d: task %lld is out of order", q->action_no, rank, (long long)t->id);
-		MUST(t->queue == q && t->rank == rank, "action %d rank %d: task %lld is elsewhere", q->action_no, rank, (long long)t->id);
-		last = t->id;
-		n++;
-	}
 	MUST(n == r->n, "action %d rank %d: %u waiting, counted %u", q->action_no, rank, n, r->n);
 	MUST(r->cancels.n == 0 || r->loading, "action %d rank %d: cancels wait for no load", q->action_no, rank);
 	MUST(!r->due.it.idx || r->has_tail, "action %d rank %d: a deadline without a tail", q->action_no, rank);
 	MUST(!r->has_tail || r->n > 0 || r->loading, "action %d rank %d: a tail behind an empty head is not loaded", q->action_no, rank);
-	return check_idle(q, r, err);
+	return true;
 }
 
 static bool check_queue(const struct engine *e, const struct queue *q, uint64_t *waiting, uint64_t *tails, struct err *err)
 {
+	uint32_t by_rank[4] = {0};
+
 	MUST(!q->is_dirty, "queue of action %d was not scheduled", q->action_no);
+	MUST(q->n_open == 0, "queue of action %d has %u needs that were not tried", q->action_no, q->n_open);
+	LIST_FOREACH(it, &q->needs)
+		if (!check_need(q, LIST_ENTRY(it, const struct need, node), by_rank, err))
+			return false;
 	for (int i = 0; i < 4; i++) {
-		if (!check_rank(q, i, err))
+		if (!check_rank(q, i, by_rank[i], err))
 			return false;
 		*waiting += q->ranks[i].n;
 		*tails += q->ranks[i].has_tail;

@@ -6,28 +6,44 @@
 #include "base/map.h"
 #include "engine/engine.h"
 
-enum { LOOK_BEHIND_MAX = 32 };	/* tasks looked at behind a head that does not fit */
-
 enum due_kind { DUE_TASK, DUE_CONFIRM, DUE_WORKER, DUE_TAIL };
 struct due {
 	struct heap_item it;
 	enum due_kind kind;
 };
 
-struct step {
-	struct ev_step def;
-};
-
 struct worker;
 struct queue;
+struct step;
+
+/* Tasks of one queue that ask the same of a worker.  They can be placed alike: if one cannot, none can. */
+struct need {
+	struct list node;		/* in queue->needs while any of them waits */
+	struct queue *queue;
+	struct step *step;
+	int32_t desired_no;
+	struct eng_want *wants;
+	uint32_t n_wants;
+	bool has_own, is_blocked;	/* blocked: no worker takes it now; a worker's event looks again */
+	uint64_t key;			/* in engine->needs */
+	uint64_t refs;			/* tasks; the step holds one of its own */
+	uint64_t n, n_rank[4];		/* waiting */
+	struct list waiting[4];		/* by rank, ascending ids */
+};
+
+struct step {
+	struct ev_step def;		/* its wants are those of need */
+	struct need *need;		/* of tasks that bring nothing along */
+};
 
 struct task {
 	struct due due;			/* schedule, execution or backoff deadline */
-	struct list qnode;		/* waiting: in queue->ranks[rank].waiting */
+	struct list qnode;		/* waiting: in need->waiting[rank] */
 	struct list wnode;		/* assigned, started: in worker->running */
 	int64_t id;
-	struct step *step;
+	struct step *step;		/* of its need, and so is the queue */
 	struct queue *queue;
+	struct need *need;
 	struct worker *worker;
 	int64_t schedule_ms, exec_ms;
 	int64_t queued_at, assigned_at, started_at, due_at;	/* wall_us */
@@ -43,8 +59,7 @@ struct task {
 };
 
 struct rank {
-	struct list waiting;
-	uint32_t n;
+	uint32_t n;			/* waiting here, over all needs */
 	bool has_tail, loading, tail_grew, scanning, skipped;
 	struct due due;			/* earliest deadline in the tail */
 	int64_t due_at;			/* the same, wall */
@@ -58,6 +73,8 @@ struct queue {
 	struct rank ranks[4];
 	VEC(struct worker *) workers;
 	size_t next_worker;
+	struct list needs;		/* those of which something waits */
+	uint32_t n_open;		/* of them, those that are not blocked */
 	bool is_dirty;
 	struct list dirty;
 };
@@ -68,6 +85,7 @@ struct worker {
 	int32_t worker_no, tenant_no;
 	struct eng_slot limit[ENG_SLOT_TYPES], used[ENG_SLOT_TYPES];
 	VEC(struct queue *) queues;
+	VEC(struct eng_label) labels;
 	size_t next_queue;
 	int64_t session, last_seen;
 	uint32_t n_running;
@@ -81,7 +99,7 @@ struct gone {
 
 struct engine {
 	struct eng_conf conf;
-	struct imap tasks, steps, queues, workers;
+	struct imap tasks, steps, queues, workers, needs;
 	struct heap dues;
 	struct list dirty_queues, dirty_workers;
 	struct task *free_tasks;
@@ -122,10 +140,17 @@ void task_confirm_due(struct engine *e, struct task *t);
 void task_event(struct engine *e, const struct ev *ev);
 const char *eng_text(struct engine *e, const char *head, int64_t ms);
 
+/* eng_need.c */
+struct need *need_of_step(struct engine *e, struct step *s);	/* of its tasks that bring nothing along; the step's own */
+struct need *need_get(struct engine *e, struct step *s, const struct eng_place *p);	/* takes a reference */
+void need_put(struct engine *e, struct need *n);
+void need_free(struct need *n);
+bool need_fits(const struct need *n, const struct worker *w);	/* @w can take one now */
+bool need_ever_fits(const struct need *n, const struct worker *w);	/* when all its slots are free */
+struct worker *need_pick(struct need *n, struct worker *free_one);	/* the best worker now; @free_one fits, if given */
+
 /* eng_sched.c */
 struct queue *queue_get(struct engine *e, int32_t tenant_no, int32_t action_no);
-struct worker *queue_pick(struct engine *e, struct queue *q, const struct step *s);
-bool worker_fits(const struct worker *w, const struct step *s);
 void queue_dirty(struct engine *e, struct queue *q);
 void worker_dirty(struct engine *e, struct worker *w);
 void sched_run(struct engine *e);
@@ -133,7 +158,7 @@ void tail_event(struct engine *e, const struct ev *ev);
 void tail_due(struct engine *e, struct rank *r);
 bool tail_end(struct engine *e, const struct ev *ev, enum attempt_status status, const char *text);	/* false: left it before */
 void tail_added(struct engine *e, struct rank *r, int64_t due_at);
-bool rank_blocked(const struct queue *q, int rank);	/* something of equal or better rank waits */
+bool queue_takes_now(const struct engine *e, const struct queue *q, const struct need *n, int rank);	/* nobody comes before a newcomer */
 
 /* eng_worker.c */
 void worker_event(struct engine *e, const struct ev *ev);

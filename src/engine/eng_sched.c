@@ -1,8 +1,8 @@
 /* Who runs what: queues of (tenant, action) with four ranks, heads in memory, tails in the database.
  *
- * Ranks are strict, ids ascend inside a rank, a worker with several actions takes round robin over its queues, an action's
- * workers take round robin over themselves.  What cannot be placed hides nothing: queues are independent, and inside one a
- * few steps with other needs are looked at behind a head that does not fit. */
+ * Ranks are strict, ids ascend inside a rank, a worker with several actions takes round robin over its queues.  What cannot
+ * be placed hides nothing: queues are independent, and inside one the tasks that wait are kept by what they need.  A need that
+ * no worker meets now is blocked: nothing of it is looked at again until a worker's event. */
 #include "eng_int.h"
 
 /* LOAD_OVER: what a head may load when all heads together are full, so that no queue starves another.
@@ -18,8 +18,8 @@ struct queue *queue_get(struct engine *e, int32_t tenant_no, int32_t action_no)
 	q = xcalloc(1, sizeof(*q));
 	q->tenant_no = tenant_no;
 	q->action_no = action_no;
+	list_init(&q->needs);
 	for (int i = 0; i < 4; i++) {
-		list_init(&q->ranks[i].waiting);
 		q->ranks[i].queue = q;
 		q->ranks[i].due = (struct due){.kind = DUE_TAIL, .it = {.tie = (int64_t)action_no * 4 + i}};
 		q->ranks[i].due_at = INT64_MIN;
@@ -28,41 +28,15 @@ struct queue *queue_get(struct engine *e, int32_t tenant_no, int32_t action_no)
 	return q;
 }
 
-bool worker_fits(const struct worker *w, const struct step *s)
+/* Ranks with a tail go first come, first served, and who is looked at again in this step comes first. */
+bool queue_takes_now(const struct engine *e, const struct queue *q, const struct need *n, int rank)
 {
-	if (!w->stream_open || w->paused || w->stalled || w->ended || w->is_silent)
+	if (n->is_blocked || q->n_open > 0 || (!list_empty(&q->needs) && !list_empty(&e->dirty_workers)))
 		return false;
-	for (size_t i = 0; i < ENG_STEP_SLOTS && s->def.slots[i].units > 0; i++) {
-		bool fits = false;
-
-		for (size_t j = 0; j < ENG_SLOT_TYPES && w->limit[j].units > 0 && !fits; j++)
-			fits = w->limit[j].type_no == s->def.slots[i].type_no &&
-			       w->limit[j].units - w->used[j].units >= s->def.slots[i].units;
-		if (!fits)
-			return false;
-	}
-	return true;
-}
-
-struct worker *queue_pick(struct engine *e, struct queue *q, const struct step *s)
-{
-	for (size_t i = 0; i < q->workers.n; i++) {
-		struct worker *w = q->workers.p[(q->next_worker + i) % q->workers.n];
-
-		if (worker_fits(w, s)) {
-			q->next_worker = (q->next_worker + i + 1) % q->workers.n;
-			return w;
-		}
-	}
-	return NULL;
-}
-
-bool rank_blocked(const struct queue *q, int rank)
-{
 	for (int i = 0; i <= rank; i++)
-		if (q->ranks[i].n > 0 || q->ranks[i].has_tail)
-			return true;
-	return false;
+		if (q->ranks[i].has_tail)
+			return false;
+	return true;
 }
 
 void queue_dirty(struct engine *e, struct queue *q)
@@ -79,11 +53,6 @@ void worker_dirty(struct engine *e, struct worker *w)
 		list_push_back(&e->dirty_workers, &w->dirty);
 }
 
-static bool has_waiting(const struct queue *q)
-{
-	return q->ranks[0].n || q->ranks[1].n || q->ranks[2].n || q->ranks[3].n;
-}
-
 static bool has_tail(const struct queue *q)
 {
 	return q->ranks[0].has_tail || q->ranks[1].has_tail || q->ranks[2].has_tail || q->ranks[3].has_tail;
@@ -97,34 +66,82 @@ static void assign(struct engine *e, struct task *t, struct worker *w)
 	(void)eng_fx(e, FX_PUSH, t);
 }
 
-/* The best task of @q that fits: on @w, or on any worker of the queue.  A better rank with a tail that is being loaded and
- * an empty head does not hold back the next rank. */
+static void block(struct need *n)
+{
+	n->is_blocked = true;
+	n->queue->n_open--;
+}
+
+/* The need whose first task comes first: of those that fit @w, or of those that are not blocked. */
+static struct need *first_need(const struct queue *q, const struct worker *w, struct task **ret)
+{
+	struct need *best = NULL;
+
+	if (!w && q->n_open == 0)
+		return NULL;
+	for (int i = 0; i < 4 && !best; i++) {
+		if (q->ranks[i].n == 0)
+			continue;
+		LIST_FOREACH(it, &q->needs) {
+			struct need *n = LIST_ENTRY(it, struct need, node);
+			struct task *t;
+
+			if (list_empty(&n->waiting[i]))
+				continue;
+			t = LIST_ENTRY(n->waiting[i].next, struct task, qnode);
+			if (best && t->id > (*ret)->id)
+				continue;
+			if (w ? !need_fits(n, w) : n->is_blocked)
+				continue;
+			best = n;
+			*ret = t;
+		}
+	}
+	return best;
+}
+
+/* One task of @q, for @w's sake or whoever has room.  A better rank with a tail that is being loaded and an empty head does
+ * not hold back the next rank. */
 static bool queue_assign_one(struct engine *e, struct queue *q, struct worker *w)
 {
-	for (int i = 0; i < 4; i++) {
-		const struct step *tried = NULL;
-		int looked = 0;
+	struct need *n;
+	struct task *t;
 
-		LIST_FOREACH(it, &q->ranks[i].waiting) {
-			struct task *t = LIST_ENTRY(it, struct task, qnode);
-			struct worker *on;
+	while ((n = first_need(q, w, &t))) {
+		struct worker *on = need_pick(n, w);
 
-			if (looked++ >= LOOK_BEHIND_MAX)
-				break;
-			if (t->step == tried)
-				continue;
-			tried = t->step;
-			on = w ? (worker_fits(w, t->step) ? w : NULL) : queue_pick(e, q, t->step);
-			if (on) {
-				assign(e, t, on);
-				return true;
-			}
+		if (on) {
+			assign(e, t, on);
+			return true;
 		}
+		block(n);
 	}
 	return false;
 }
 
 /* --- tails ------------------------------------------------------------------------------------------------------------------ */
+
+/* Enough waits that some worker might take: what nobody here can take must not keep the rest in the tail.  Without a worker
+ * at all there is no hurry. */
+static bool is_filled(const struct queue *q, int rank, uint32_t enough)
+{
+	uint64_t n = 0;
+	bool any = false;
+
+	LIST_FOREACH(it, &q->needs) {
+		const struct need *need = LIST_ENTRY(it, const struct need, node);
+		bool takes = false;
+
+		if (list_empty(&need->waiting[rank]))
+			continue;
+		for (size_t i = 0; i < q->workers.n && !takes; i++) {
+			any = any || q->workers.p[i]->stream_open;
+			takes = need_ever_fits(need, q->workers.p[i]);
+		}
+		n += takes ? need->n_rank[rank] : 0;
+	}
+	return !any || n >= enough;
+}
 
 static void load_if_low(struct engine *e, struct queue *q)
 {
@@ -134,7 +151,7 @@ static void load_if_low(struct engine *e, struct queue *q)
 		struct rank *r = &q->ranks[i];
 		struct fx *fx;
 
-		if (!r->has_tail || r->loading || r->n >= (is_full ? over : e->conf.head_low))
+		if (!r->has_tail || r->loading || (is_full && r->n >= over) || (r->n >= e->conf.head_low && is_filled(q, i, e->conf.head_low)))
 			continue;
 		r->loading = true;
 		r->tail_grew = false;
@@ -226,6 +243,7 @@ bool tail_end(struct engine *e, const struct ev *ev, enum attempt_status status,
 		return false;
 	gone_add(e, ev->id);
 	t = task_new(e, ev->id);
+	t->need = need_get(e, s, NULL);	/* whatever it asked for: it ends */
 	t->step = s;
 	t->queue = q;
 	t->rank = ev->rank;
@@ -284,7 +302,7 @@ static void worker_fill(struct engine *e, struct worker *w)
 		struct queue *q = w->queues.p[w->next_queue];
 
 		w->next_queue = (w->next_queue + 1) % w->queues.n;
-		if (has_waiting(q) && queue_assign_one(e, q, w)) {
+		if (!list_empty(&q->needs) && queue_assign_one(e, q, w)) {
 			idle = 0;
 			queue_dirty(e, q);	/* its head may be low now */
 		} else {
@@ -308,7 +326,7 @@ void sched_run(struct engine *e)
 
 		list_del(&q->dirty);
 		q->is_dirty = false;
-		while (has_waiting(q) && queue_assign_one(e, q, NULL))
+		while (queue_assign_one(e, q, NULL))
 			;
 		load_if_low(e, q);
 	}

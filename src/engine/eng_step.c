@@ -113,8 +113,13 @@ void engine_free(struct engine *e)
 
 	if (!e)
 		return;
-	while ((p = imap_next(&e->steps, &it, &key)))
+	while ((p = imap_next(&e->steps, &it, &key))) {
+		need_free(((struct step *)p)->need);
 		free(p);
+	}
+	it = 0;
+	while ((p = imap_next(&e->needs, &it, &key)))
+		need_free(p);
 	it = 0;
 	while ((p = imap_next(&e->queues, &it, &key))) {
 		struct queue *q = p;
@@ -127,6 +132,7 @@ void engine_free(struct engine *e)
 	it = 0;
 	while ((p = imap_next(&e->workers, &it, &key))) {
 		vec_fini(&((struct worker *)p)->queues);
+		vec_fini(&((struct worker *)p)->labels);
 		free(p);
 	}
 	for (size_t i = 0; i < e->slabs.n; i++)
@@ -138,6 +144,7 @@ void engine_free(struct engine *e)
 	imap_fini(&e->steps);
 	imap_fini(&e->queues);
 	imap_fini(&e->workers);
+	imap_fini(&e->needs);
 	heap_fini(&e->dues);
 	free(e);
 }
@@ -188,7 +195,10 @@ static void step_event(struct engine *e, const struct ev_step *def)
 		(void)imap_put(&e->steps, def->step_no, s);
 	}
 	s->def = *def;
-	(void)queue_get(e, def->tenant_no, def->action_no);
+	if (!s->need)
+		s->need = need_of_step(e, s);
+	s->def.wants = NULL;	/* the need has its own */
+	s->def.n_wants = 0;
 }
 
 static void dispatch(struct engine *e, const struct ev *ev)
@@ -198,7 +208,7 @@ static void dispatch(struct engine *e, const struct ev *ev)
 		step_event(e, &ev->step);
 		break;
 	case EV_WORKER:
-	case EV_WORKER_ACTIONS:
+	case EV_LABELS:
 	case EV_STREAM_UP:
 	case EV_STREAM_DOWN:
 	case EV_BEAT:

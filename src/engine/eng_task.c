@@ -29,6 +29,7 @@ void task_free(struct engine *e, struct task *t)
 	assert(!list_linked(&t->qnode) && !list_linked(&t->wnode));
 	heap_del(&e->dues, &t->due.it);
 	(void)imap_del(&e->tasks, t->id);
+	need_put(e, t->need);
 	t->next_free = e->free_tasks;
 	e->free_tasks = t;
 }
@@ -54,13 +55,18 @@ static int64_t after_ms(const struct engine *e, int64_t ms)
 /* Ascending by id inside a rank; nearly always at the end. */
 void task_wait(struct engine *e, struct task *t)
 {
-	struct rank *r = &t->queue->ranks[t->rank];
-	struct list *at = r->waiting.prev;
+	struct need *n = t->need;
+	struct list *waiting = &n->waiting[t->rank], *at = waiting->prev;
 
-	while (at != &r->waiting && LIST_ENTRY(at, struct task, qnode)->id > t->id)
+	while (at != waiting && LIST_ENTRY(at, struct task, qnode)->id > t->id)
 		at = at->prev;
 	list_insert_after(at, &t->qnode);
-	r->n++;
+	t->queue->ranks[t->rank].n++;
+	n->n_rank[t->rank]++;
+	if (n->n++ == 0) {
+		list_push_back(&t->queue->needs, &n->node);
+		t->queue->n_open++;
+	}
 	e->n_waiting++;
 	t->state = LIVE_QUEUED;
 	set_due(e, t, t->due_at);
@@ -69,13 +75,20 @@ void task_wait(struct engine *e, struct task *t)
 
 void task_unwait(struct engine *e, struct task *t)
 {
+	struct need *n = t->need;
+
 	if (!list_linked(&t->qnode))
 		return;
 	list_del(&t->qnode);
 	t->queue->ranks[t->rank].n--;
+	n->n_rank[t->rank]--;
+	if (--n->n == 0) {
+		list_del(&n->node);
+		t->queue->n_open -= !n->is_blocked;
+		n->is_blocked = false;
+	}
 	e->n_waiting--;
-	/* the head may be low now, or one that fits may have come near enough to be looked at */
-	if (t->queue->ranks[t->rank].has_tail || t->queue->ranks[t->rank].n >= LOOK_BEHIND_MAX)
+	if (t->queue->ranks[t->rank].has_tail)	/* the head may be low now */
 		queue_dirty(e, t->queue);
 }
 
@@ -302,6 +315,7 @@ static void on_new(struct engine *e, const struct ev *ev)
 	struct worker *w = NULL;
 	struct fx *fx;
 
+	t->need = need_get(e, s, &ev->new.place);
 	t->step = s;
 	t->queue = q;
 	t->rank = ev->new.rank;
@@ -309,8 +323,8 @@ static void on_new(struct engine *e, const struct ev *ev)
 	t->exec_ms = ev->new.exec_ms;
 	t->queued_at = e->now.wall_us;
 	t->due_at = after_ms(e, t->schedule_ms);
-	if (!rank_blocked(q, t->rank))
-		w = queue_pick(e, q, s);
+	if (queue_takes_now(e, q, t->need, t->rank))
+		w = need_pick(t->need, NULL);
 	if (w) {
 		task_assign(e, t, w);
 		fx = eng_store(e, FX_INSERT, t);
@@ -345,8 +359,9 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 	if (!s || imap_get(&e->tasks, r->id))
 		return;
 	t = task_new(e, r->id);
+	t->need = need_get(e, s, &r->place);
 	t->step = s;
-	t->queue = queue_get(e, r->tenant_no, s->def.action_no);
+	t->queue = t->need->queue;
 	t->rank = r->rank;
 	t->attempt = r->attempt;
 	t->app_retries = r->app_retries;

@@ -26,7 +26,15 @@ static void worker_free(struct engine *e, struct worker *w)
 	list_del(&w->dirty);
 	(void)imap_del(&e->workers, w->worker_no);
 	vec_fini(&w->queues);
+	vec_fini(&w->labels);
 	free(w);
+}
+
+static void set_labels(struct worker *w, const struct ev_worker *def)
+{
+	vec_clear(&w->labels);
+	for (uint32_t i = 0; i < def->n_labels; i++)
+		vec_push(&w->labels, def->labels[i]);
 }
 
 void worker_silent(struct engine *e, struct worker *w)
@@ -61,6 +69,7 @@ static void worker_new(struct engine *e, const struct ev_worker *def)
 	memcpy(w->limit, def->slots, sizeof(w->limit));
 	for (size_t i = 0; i < ENG_SLOT_TYPES; i++)
 		w->used[i].type_no = w->limit[i].type_no;
+	set_labels(w, def);
 	for (uint32_t i = 0; i < def->n_actions; i++) {
 		struct queue *q = queue_get(e, def->tenant_no, def->actions[i]);
 
@@ -102,6 +111,11 @@ void worker_event(struct engine *e, const struct ev *ev)
 	}
 	if (!w)
 		return;
+	if (ev->kind == EV_LABELS) {
+		set_labels(w, &ev->worker);
+		worker_dirty(e, w);
+		return;
+	}
 	if (ev->kind != EV_STALL && ev->kind != EV_PAUSE && ev->kind != EV_STREAM_DOWN)
 		worker_seen(e, w);
 	if (ev->kind == EV_STREAM_UP) {

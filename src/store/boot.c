@@ -14,8 +14,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define SCHEMA_VERSION 1
-#define SCHEMA_TEXT "1"	/* the same, as the comment on the schema */
+#define SCHEMA_VERSION 2
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
 #define CLOCK_US_MAX 300000000LL
 #define CLOCK_US_WARN 1000000LL
 #define DAYS_TRIES 25
@@ -141,7 +142,7 @@ static bool schema_version(struct db_sync *c, struct arena *a, int64_t *ret, boo
 	if (!run(c, a, SQL_BOOT_VERSION, NULL, &rows, err))
 		return false;
 	if (ret_text)
-		*ret_text = str_eq(db_rows_text(rows, 0, 1), STR(SCHEMA_TEXT));
+		*ret_text = str_eq(db_rows_text(rows, 0, 1), STR(TEXT(SCHEMA_VERSION)));
 	return str_to_i64(db_rows_text(rows, 0, 0), ret) || err_set(err, ERR_INTERNAL, "schema version is not a number");
 }
 

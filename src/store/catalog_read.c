@@ -172,6 +172,7 @@ static void take_versions(struct catalog *c, const struct db_rows *rows)
 			v->is_dag = db_get_bool(rows, i, 6);
 			keep(c, &v->unsupported, db_get_text(rows, i, 7));
 			v->created_at = db_get_time(rows, i, 8);
+			v->sticky = (enum sticky)db_get_int(rows, i, 9);
 			imap_put(&c->versions, no, v);
 			smap_put(&c->versions_by_id, uuid_key(&v->uuid), v);
 		}
@@ -209,6 +210,7 @@ static struct cat_step *take_step(struct catalog *c, const struct db_rows *rows,
 	s->is_durable = db_get_bool(rows, i, 11);
 	s->is_on_failure = db_get_bool(rows, i, 12);
 	s->action = take_action(c, rows, i, 13);
+	s->n_wants = cat_wants_parse(c->a, db_get_text(rows, i, 16), &s->wants);
 	imap_put(&c->steps, s->step_no, s);
 	return s;
 }

@@ -35,7 +35,7 @@ struct write {
 	struct uuid uuid;
 	struct cat_worker **ret_worker;
 	/* columns, in the order of the statement */
-	struct db_col *cols[16];
+	struct db_col *cols[17];
 	unsigned n_cols;
 	/* states */
 	struct cat_workflow *workflow;
@@ -118,13 +118,18 @@ static struct db_col *col(struct write *w, enum db_type type)
 	return w->cols[w->n_cols++] = db_col_new(type);
 }
 
+static struct str or_empty(struct str s)
+{
+	return s.p ? s : STR("");
+}
+
 /* --- workflows ----------------------------------------------------------------------------------------------------------- */
 
 static void step_cols(struct write *w, const struct cat_put *p)
 {
-	struct db_col *c[12];
-	static const enum db_type types[12] = {DB_TEXT, DB_TEXT, DB_INT4, DB_INT4, DB_INT4, DB_INT8,
-					       DB_INT8, DB_BOOL, DB_BOOL, DB_INT4, DB_TEXT, DB_INT4};
+	struct db_col *c[13];
+	static const enum db_type types[13] = {DB_TEXT, DB_TEXT, DB_INT4, DB_INT4, DB_INT4, DB_INT8, DB_INT8,
+					       DB_BOOL, DB_BOOL, DB_JSONB, DB_INT4, DB_TEXT, DB_INT4};
 
 	for (unsigned i = 0; i < ARRAY_LEN(types); i++)
 		c[i] = col(w, types[i]);
@@ -140,17 +145,13 @@ static void step_cols(struct write *w, const struct cat_put *p)
 		db_col_int(c[6], s->schedule_ms);
 		db_col_int(c[7], s->is_durable);
 		db_col_int(c[8], s->is_on_failure);
+		db_col_text(c[9], s->labels);
 		for (unsigned k = 0; k < CAT_SLOTS && s->slot_units[k]; k++) {
-			db_col_int(c[9], i + 1);
-			db_col_text(c[10], s->slot_names[k]);
-			db_col_int(c[11], s->slot_units[k]);
+			db_col_int(c[10], i + 1);
+			db_col_text(c[11], s->slot_names[k]);
+			db_col_int(c[12], s->slot_units[k]);
 		}
 	}
-}
-
-static struct str or_empty(struct str s)
-{
-	return s.p ? s : STR("");
 }
 
 static struct db_query *build_put(struct write *w)
@@ -164,6 +165,7 @@ static struct db_query *build_put(struct write *w)
 	db_bind_text(q, p->checksum);
 	db_bind_text(q, p->definition);
 	db_bind_i16(q, p->default_priority);
+	db_bind_i16(q, (int16_t)p->sticky);
 	db_bind_bool(q, p->is_dag);
 	db_bind_text(q, p->unsupported);
 	for (unsigned i = 0; i < w->n_cols; i++)
@@ -205,7 +207,7 @@ void cat_put_workflow(struct catalog *c, const struct cat_put *p, struct cat_ver
 
 	w->ret_version = ret_version;
 	w->ret_is_new = ret_is_new;
-	if (wf && wf->latest && str_eq(wf->latest->checksum, p->checksum)) {
+	if (wf && wf->latest && str_eq(wf->latest->checksum, p->checksum) && str_eq(wf->latest->unsupported, or_empty(p->unsupported))) {
 		*ret_version = wf->latest;
 		if (ret_is_new)
 			*ret_is_new = false;

@@ -17,7 +17,7 @@ enum kind {
 	KIND_LOAD,	/* one query each, not columns */
 	KIND_REQUEUE, KIND_ASSIGN, KIND_START, KIND_TOUCH, KIND_NOTE, KINDS
 };
-#define COLS_MAX 17
+#define COLS_MAX 19
 
 /* columns: 2 4 8 ints, b bool, t text, y bytea, j jsonb, w time */
 static const struct {
@@ -29,7 +29,7 @@ static const struct {
 	[KIND_TAIL_DELETE] = {SQL_QUEUE_ITEM_DELETE, "4428"},
 	[KIND_STAT] = {SQL_STAT_MINUTE, "4w4288"},
 	[KIND_RETRY] = {SQL_LIVE_RETRY, "4822222ww"},
-	[KIND_TASK] = {SQL_TASK_INSERT, "488444422484t88yj"},
+	[KIND_TASK] = {SQL_TASK_INSERT, "488444422484t88yj4j"},
 	[KIND_LIVE] = {SQL_LIVE_INSERT, "4822222444wwww"},
 	[KIND_TAIL] = {SQL_QUEUE_ITEM_INSERT, "4428222ww"},
 	[KIND_LOAD] = {SQL_WINDOW_LOAD, ""},
@@ -163,6 +163,8 @@ void flush_task(struct flush *f, const struct flush_task *t)
 	db_col_int(*c++, t->exec_ms);
 	db_col_text(*c++, t->input);
 	db_col_text(*c++, t->metadata);
+	db_col_int(*c++, t->desired_no);
+	db_col_text(*c++, t->labels);
 	f->rows++;
 }
 
@@ -493,7 +495,8 @@ static void loaded_row(const struct db_rows *rows, unsigned i, struct loaded_row
 		.schedule_ms = db_get_int(rows, i, 10), .exec_ms = db_get_int(rows, i, 11), .has_payload = db_get_bool(rows, i, 12),
 		.input = db_get_text(rows, i, 13), .metadata = db_get_text(rows, i, 14), .priority = (int16_t)db_get_int(rows, i, 15),
 		.parent_id = db_get_int(rows, i, 16), .child_index = db_is_null(rows, i, 17) ? -1 : (int32_t)db_get_int(rows, i, 17),
-		.child_key = db_get_text(rows, i, 18)};
+		.child_key = db_get_text(rows, i, 18), .desired_no = db_is_null(rows, i, 19) ? 0 : (int32_t)db_get_int(rows, i, 19),
+		.labels = db_get_text(rows, i, 20)};
 }
 
 /* two loads of one queue in one flush: after a lost reply the first is given the rows of both */

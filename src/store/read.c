@@ -379,7 +379,8 @@ static void live_done(struct op *op, const struct err *err)
 				.internal_retries = i16(rows, i, 8), .queued_at = db_get_time(rows, i, 9),
 				.assigned_at = db_get_time(rows, i, 10), .started_at = db_get_time(rows, i, 11),
 				.due_at = db_get_time(rows, i, 12), .schedule_ms = db_get_int(rows, i, 13),
-				.exec_ms = db_get_int(rows, i, 14), .released = db_get_bool(rows, i, 15)};
+				.exec_ms = db_get_int(rows, i, 14), .released = db_get_bool(rows, i, 15),
+				.desired_no = i32(rows, i, 16), .labels = arena_dup(r->a, db_get_text(rows, i, 17))};
 	}
 	op_done(r->user, err);
 }

@@ -181,6 +181,11 @@ void watch_on_end(struct svc *s, const struct fx *fx, struct str payload);
 void watch_on_commit(struct svc *s, const struct fx *fx);
 void watch_clear(struct svc *s);
 
+/* svc_place.c: labels as the engine has them, in the memory of this turn */
+struct eng_place svc_place(struct svc *s, int32_t desired_no, bool has_wants, const struct cat_want *wants, uint32_t n);
+struct eng_place svc_place_stored(struct svc *s, int32_t desired_no, struct str labels);
+const struct eng_label *svc_labels(struct svc *s, const struct cat_worker *w);
+
 /* svc_load.c */
 void svc_load(struct svc *s);
 

@@ -57,7 +57,8 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 		ev->tenant_no = tenant_no;
 		ev->payload = it;
 		ev->new = (struct ev_new){.id = it->id, .tenant_no = tenant_no, .step_no = step->step_no,
-			.rank = (int8_t)rank_of_priority(priority), .schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms};
+			.rank = (int8_t)rank_of_priority(priority), .schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms,
+			.place = svc_place(s, it->desired_no, it->labels.p != NULL, it->wants, it->n_wants)};
 	}
 }
 

@@ -99,7 +99,7 @@ static size_t fx_bytes(const struct fx *fx)
 	const struct svc_trigger_item *it = fx->payload;
 
 	if (fx->kind == FX_INSERT)
-		return it->input.n + it->metadata.n + it->child_key.n;
+		return it->input.n + it->metadata.n + it->child_key.n + it->labels.n;
 	return is_storing(fx->kind) ? fx_payload(fx).n : 0;
 }
 
@@ -220,7 +220,8 @@ static void build_insert(struct svc *s, const struct fx *fx)
 		.workflow_no = v->workflow->workflow_no, .version_no = v->version_no, .step_no = step->step_no,
 		.action_no = step->action->action_no, .priority = priority, .worker_no = fx->worker_no,
 		.parent_id = it->parent_id, .child_index = it->child_index, .child_key = it->child_key,
-		.schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms, .input = it->input, .metadata = it->metadata});
+		.schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms, .input = it->input, .metadata = it->metadata,
+		.desired_no = it->desired_no, .labels = it->labels});
 	l = live_row(fx, fx->place == PLACE_ASSIGNED ? LIVE_ASSIGNED : LIVE_QUEUED);
 	if (fx->place == PLACE_TAIL)
 		flush_tail(s->flush, &l);
@@ -315,7 +316,8 @@ static void release_loads(struct svc *s, const struct fx *fx, size_t load)
 		ev->restore = (struct ev_restore){.id = r->id, .tenant_no = r->tenant_no, .step_no = r->step_no,
 			.state = LIVE_QUEUED, .rank = (int8_t)r->rank, .attempt = r->attempt, .app_retries = r->app_retries,
 			.internal_retries = r->internal_retries, .queued_at = r->queued_at, .assigned_at = INT64_MIN,
-			.started_at = INT64_MIN, .due_at = r->due_at, .schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms};
+			.started_at = INT64_MIN, .due_at = r->due_at, .schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms,
+			.place = svc_place_stored(s, r->desired_no, r->labels)};
 	}
 	ev = svc_event(s, EV_LOAD_DONE);
 	ev->tenant_no = fx->tenant_no;

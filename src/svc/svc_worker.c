@@ -15,11 +15,13 @@ enum { LISTEN_BEAT_US = 4000000 };
 
 void svc_step_event(struct svc *s, const struct cat_step *step)
 {
+	struct eng_place place = svc_place(s, 0, step->n_wants > 0, step->wants, step->n_wants);
 	struct ev *ev = svc_event(s, EV_STEP);
 
 	ev->step = (struct ev_step){.step_no = step->step_no, .tenant_no = step->version->workflow->tenant_no,
 		.action_no = step->action->action_no, .retries = step->retries, .backoff_milli = step->backoff_milli,
-		.backoff_max_s = step->backoff_max_s, .schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms};
+		.backoff_max_s = step->backoff_max_s, .schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms,
+		.sticky = step->version->sticky, .wants = place.wants, .n_wants = place.n_wants};
 	for (size_t i = 0; i < ENG_STEP_SLOTS && step->slots[i].units > 0; i++)
 		ev->step.slots[i] = (struct eng_slot){step->slots[i].type_no, step->slots[i].units};
 }
@@ -35,7 +37,8 @@ void svc_worker_event(struct svc *s, struct cat_worker *w, bool restored)
 	ev->worker_no = w->worker_no;
 	ev->tenant_no = w->tenant_no;
 	ev->worker = (struct ev_worker){.worker_no = w->worker_no, .tenant_no = w->tenant_no, .actions = actions,
-		.n_actions = w->n_actions, .paused = w->paused, .restored = restored};
+		.n_actions = w->n_actions, .labels = svc_labels(s, w), .n_labels = w->n_labels, .paused = w->paused,
+		.restored = restored};
 	for (size_t i = 0; i < ENG_SLOT_TYPES && w->slots[i].units > 0; i++)
 		ev->worker.slots[i] = (struct eng_slot){w->slots[i].type_no, w->slots[i].units};
 	vec_push(&s->turn_memory, actions);
@@ -367,6 +370,37 @@ void svc_pause_worker(struct svc *s, struct cat_worker *w, bool paused, struct o
 	*p = (struct pausing){.s = s, .w = w, .paused = paused, .outer = op};
 	p->op = (struct op){.fn = paused_stored, .arg = p};
 	cat_worker_paused(s->catalog, w, paused, &p->op);
+}
+
+struct labelling {
+	struct svc *s;
+	struct cat_worker *w;
+	struct op op;
+	struct op *outer;
+};
+
+static void labels_stored(struct op *op, const struct err *err)
+{
+	struct labelling *l = op->arg;
+
+	if (!err && l->s->loaded) {
+		struct ev *ev = svc_event(l->s, EV_LABELS);
+
+		ev->worker_no = l->w->worker_no;
+		ev->tenant_no = l->w->tenant_no;
+		ev->worker = (struct ev_worker){.labels = svc_labels(l->s, l->w), .n_labels = l->w->n_labels};
+	}
+	op_done(l->outer, err);
+	free(l);
+}
+
+void svc_label_worker(struct svc *s, struct cat_worker *w, const struct cat_label *merge, uint32_t n, struct op *op)
+{
+	struct labelling *l = xcalloc(1, sizeof(*l));
+
+	*l = (struct labelling){.s = s, .w = w, .outer = op};
+	l->op = (struct op){.fn = labels_stored, .arg = l};
+	cat_worker_labels(s->catalog, w, merge, n, &l->op);
 }
 
 void svc_unsubscribe(struct svc *s, struct cat_worker *w, struct op *op)

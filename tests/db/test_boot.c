@@ -53,9 +53,16 @@ TEST(migrate_twice_changes_nothing)
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
 	/* and when an upgrade runs the whole schema again */
-	pgnode_exec(url, "update hatchet.instance set schema_version = 0");
+	pgnode_exec(url, "update hatchet.instance set schema_version = 0; comment on schema hatchet is '0'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
+	/* from schema 1 */
+	pgnode_exec(url, "alter table hatchet.task drop column desired_worker_no, drop column labels; alter table hatchet.step drop column"
+		    " labels; alter table hatchet.workflow_version drop column sticky; update hatchet.instance set schema_version = 1;"
+		    " comment on schema hatchet is '1'");
+	must_migrate(url, STR("another key"));
+	CHECK_STR(pgnode_text(url, facts), before);
+	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 2);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.instance where length(id_secret) = 16"), 1);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.shard"), 64);
 	CHECK_EQ(pgnode_int(url, "select count(*) from pg_class where relname = 'task_' || to_char(hatchet.utc_today(), 'YYYYMMDD')"), 1);

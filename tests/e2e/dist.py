@@ -282,7 +282,7 @@ def complete(*words):
 def case_completion():
     assert {"server", "token", "quickstart", "completion"} <= set(complete(""))
     equal(complete("ser"), ["server"])
-    equal(set(complete("server", "")), {"start", "stop", "status"})
+    equal(set(complete("server", "")), {"start", "stop", "status", "backup", "restore"})
     assert {"--ephemeral", "--env-file", "--help"} <= set(complete("server", "start", "--"))
     equal(complete("server", "start", "--eph"), ["--ephemeral"])
     equal(complete("server", "start", "--data-dir", "/etc/host"), glob.glob("/etc/host*"))

@@ -88,7 +88,9 @@ class Worker:
 
     def __init__(self, name, slots=5, version=2, beat=True, **more):
         self.wire = Wire(S.grpc, S.token)
-        m = d.WorkerRegisterRequest(worker_name=b(name), actions=[b(f"{name}:{name}")], slots=slots, **more)
+        if slots is not None:
+            more["slots"] = slots
+        m = d.WorkerRegisterRequest(worker_name=b(name), actions=[b(f"{name}:{name}")], **more)
         self.id = call("/Dispatcher/Register", m, d.WorkerRegisterResponse, self.wire).worker_id
         self.action = b(f"{name}:{name}")
         self.version = version
@@ -151,13 +153,13 @@ class Worker:
         self.call.cancel()
 
 
-def main(namespace, prepare=None):
+def main(namespace, flags=()):
     """Run the functions called case_*, or those named on the command line."""
     global S, W
     cases = {n[5:]: f for n, f in namespace.items() if n.startswith("case_")}
     passed = failed = 0
     pg = PgNode(durable=False)
-    server = Server(pg)
+    server = Server(pg, flags=list(flags))
     try:
         pg.start()
         S = server.start()

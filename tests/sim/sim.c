@@ -102,6 +102,28 @@ static void fault(struct sim *s, struct timer *t)
 
 /* --- one run ---------------------------------------------------------------------------------------------------------------- */
 
+/* Few keys, few values, so that they meet now and then. */
+struct eng_label some_label(struct sim *s, int key)
+{
+	bool is_text = chance(s, 500);
+
+	return (struct eng_label){.key = 1 + (uint64_t)key, .is_text = is_text, .text = is_text ? 1 + below(s, 2) : 0,
+		.number = is_text ? 0 : (int32_t)below(s, 3)};
+}
+
+uint32_t some_wants(struct sim *s, struct eng_want *ret)
+{
+	uint32_t n = (uint32_t)(1 + below(s, WANTS_MAX));
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct eng_label l = some_label(s, (int)below(s, LABELS_MAX));
+
+		ret[i] = (struct eng_want){.key = l.key, .text = l.text, .number = l.number, .is_text = l.is_text, .required = chance(s, 400),
+			.weight = (int32_t)below(s, 200) - (chance(s, 100) ? 150 : 0), .op = (uint8_t)below(s, 6)};
+	}
+	return n;
+}
+
 static void choose(struct sim *s)
 {
 	s->conf = eng_conf_default;
@@ -129,6 +151,11 @@ static void choose(struct sim *s)
 			s->steps[i].slots[1] = (struct eng_slot){2, 1};
 		else if (chance(s, 100))
 			s->steps[i].slots[0].type_no = 2;
+		s->steps[i].sticky = chance(s, 600) ? STICKY_NONE : chance(s, 500) ? STICKY_SOFT : STICKY_HARD;
+		if (chance(s, 300)) {
+			s->steps[i].wants = s->wants[i];
+			s->steps[i].n_wants = some_wants(s, s->wants[i]);
+		}
 	}
 }
 

@@ -7,7 +7,8 @@
 #include "base/rand.h"
 #include "engine/engine.h"
 
-enum { ATT_MAX = 40, TENANTS = 2, ACTIONS_MAX = 5, STEPS_MAX = 8, WORKERS_MAX = 8, RANKS = 4, SCAN_MAX = 8 };
+enum { ATT_MAX = 40, TENANTS = 2, ACTIONS_MAX = 5, STEPS_MAX = 8, WORKERS_MAX = 8, RANKS = 4, SCAN_MAX = 8,
+	WANTS_MAX = 2, LABELS_MAX = 3 };
 enum { MS = 1000, SEC = 1000000 };
 
 /* What a run must have met at least once over the fixed seeds, or the simulator proves nothing. */
@@ -17,7 +18,8 @@ enum { MS = 1000, SEC = 1000000 };
 	X(timed_out) X(schedule_timed_out) X(schedule_timed_out_tail) X(retried) X(backoff) X(lost_silent)                  \
 	X(lost_unconfirmed) X(lost_push) X(lost_max) X(cancel_tail) X(cancel_queued) X(cancel_backoff) X(cancel_assigned)   \
 	X(cancel_started) X(cancel_final) X(foreign) X(late) X(duplicate) X(void_start) X(released) X(refreshed) X(stalled) \
-	X(too_large) X(reconnect) X(idle_compared)
+	X(too_large) X(reconnect) X(idle_compared)                                                                           \
+	X(label_required) X(label_missed) X(labels_changed) X(desired_met) X(desired_missed)
 enum cover {
 #define COVER_X(n) C_##n,
 	COVER_TABLE(COVER_X)
@@ -41,6 +43,10 @@ struct rec {
 	int64_t id;
 	int32_t tenant_no, action_no, step_no;
 	int64_t schedule_ms, exec_ms;
+	int32_t desired_no;
+	bool has_wants;
+	uint32_t n_wants;
+	struct eng_want wants[WANTS_MAX];
 	bool exists, poison, gone, cancel_asked;
 	enum row row;
 	bool released;
@@ -89,6 +95,8 @@ struct worker_model {
 	int32_t no, tenant_no, n_actions;
 	int32_t actions[ACTIONS_MAX];
 	struct eng_slot slots[ENG_SLOT_TYPES];
+	struct eng_label labels[LABELS_MAX], labels_before[LABELS_MAX];
+	uint64_t labelled;	/* the step before which they changed last */
 	VEC(struct run) runs;
 	bool mute, listening, registered, ended, paused;
 	int64_t mute_until;
@@ -111,6 +119,7 @@ struct sim {
 	/* what the seed chose */
 	struct eng_conf conf;
 	struct ev_step steps[STEPS_MAX];
+	struct eng_want wants[STEPS_MAX][WANTS_MAX];
 	int n_steps_def, n_actions, n_workers;
 	unsigned cap, fault_pm, trigger_ms;
 	bool is_slow_db;
@@ -152,6 +161,8 @@ bool chance(struct sim *s, unsigned per_mille);
 int64_t between(struct sim *s, int64_t lo, int64_t hi);	/* mostly near @lo */
 struct timer *timer_in(struct sim *s, int64_t us, void (*fn)(struct sim *, struct timer *));
 struct worker_model *worker_of(struct sim *s, int32_t worker_no);
+uint32_t some_wants(struct sim *s, struct eng_want *ret);
+struct eng_label some_label(struct sim *s, int key);
 
 /* sim_db.c */
 struct rec *rec_of(const struct sim *s, int64_t id);
@@ -172,6 +183,7 @@ struct ev *shell_event(struct sim *s, enum ev_kind kind);
 struct call *shell_call(struct sim *s, enum call_kind kind, struct rec *r, int32_t tenant_no, int32_t attempt, int32_t worker_no);
 void shell_trigger(struct sim *s, struct rec *r);
 void shell_register(struct sim *s, struct worker_model *w);
+void shell_label(struct sim *s, struct worker_model *w);	/* another value for one of its labels */
 void shell_listen(struct sim *s, struct worker_model *w);
 void shell_stream_closed(struct sim *s, struct worker_model *w, int64_t session);
 bool shell_beat(struct sim *s, struct worker_model *w);

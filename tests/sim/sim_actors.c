@@ -254,10 +254,12 @@ static void worker_fault(struct sim *s, struct timer *t)
 		w->paused = !w->paused;
 		ev->worker_no = w->no;
 		ev->on = w->paused;
-	} else if (what < 90) {		/* the process dies and forgets; it comes back as the same worker */
+	} else if (what < 88 && s->is_up) {
+		shell_label(s, w);
+	} else if (what < 91) {		/* the process dies and forgets; it comes back as the same worker */
 		vec_clear(&w->runs);
 		worker_break(s, w);
-	} else if (what < 93 && s->is_up) {
+	} else if (what < 94 && s->is_up) {
 		w->ended = true;
 		shell_event(s, EV_WORKER_END)->worker_no = w->no;
 		w->beat_at = w->contact_at = s->now.mono_us;
@@ -281,6 +283,12 @@ static struct rec *rec_new(struct sim *s)
 	r->schedule_ms = chance(s, 300) ? between(s, 100, 20000) : step->schedule_ms;
 	r->exec_ms = chance(s, 200) ? between(s, 50, 10000) : step->exec_ms;
 	r->poison = !s->calm && chance(s, 4);
+	if (chance(s, 150))
+		r->desired_no = chance(s, 100) ? -1 : (int32_t)(1 + below(s, (uint64_t)s->n_workers));
+	if (chance(s, 150)) {
+		r->has_wants = true;
+		r->n_wants = some_wants(s, r->wants);
+	}
 	MUST(s, !imap_put(&s->recs, r->id, r), "id %lld is used twice", (long long)r->id);
 	vec_push(&s->all, r);
 	vec_push(&s->open, r);
@@ -329,6 +337,8 @@ void actors_init(struct sim *s)
 		w->slots[0] = (struct eng_slot){1, (int32_t)(1 + below(s, 5))};
 		if (chance(s, 500))
 			w->slots[1] = (struct eng_slot){2, (int32_t)(1 + below(s, 3))};
+		for (int k = 0; k < LABELS_MAX; k++)
+			w->labels[k] = w->labels_before[k] = some_label(s, k);
 		for (int a = 0; a < s->n_actions; a++)
 			if (1 + (a & 1) == w->tenant_no && (chance(s, 800) || !w->n_actions))
 				w->actions[w->n_actions++] = 40 + a;

@@ -103,6 +103,72 @@ static void check_order(struct sim *s, const struct fx *fx)
 	}
 }
 
+/* What the task asks of labels, reckoned once more. */
+static bool labels_suit(const struct eng_want *wants, uint32_t n, const struct eng_label *labels, bool *ret_missed)
+{
+	int64_t sum = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct eng_want *w = &wants[i];
+		bool met = false;
+
+		for (int k = 0; k < LABELS_MAX; k++) {
+			const struct eng_label *l = &labels[k];
+			int64_t a = l->is_text ? (int64_t)l->text : l->number, b = w->is_text ? (int64_t)w->text : w->number;
+			const bool by_op[] = {[LABEL_EQ] = a == b, [LABEL_NE] = a != b, [LABEL_GT] = a > b, [LABEL_GE] = a >= b,
+				[LABEL_LT] = a < b, [LABEL_LE] = a <= b};
+
+			if (l->key == w->key && l->is_text == w->is_text && (!l->is_text || w->op <= LABEL_NE))
+				met = by_op[w->op];
+		}
+		if (w->required && !met)
+			return false;
+		*ret_missed = *ret_missed || !met;
+		sum += met ? w->weight : 0;
+	}
+	return sum >= 0;
+}
+
+static void check_place(struct sim *s, const struct rec *r, const struct fx *fx)
+{
+	const struct ev_step *step = &s->steps[r->step_no - 50];
+	const struct worker_model *w = worker_of(s, fx->worker_no);
+	const struct eng_want *wants = r->has_wants ? r->wants : step->wants;
+	uint32_t n = r->has_wants ? r->n_wants : step->n_wants;
+	bool missed = false, suits = labels_suit(wants, n, w->labels, &missed);
+
+	if (!suits && w->labelled == s->n_steps)	/* they changed in this very step: before it, maybe */
+		suits = labels_suit(wants, n, w->labels_before, &missed);
+	MUST(s, suits, "task %lld is given to worker %d, whose labels do not suit", (long long)r->id, w->no);
+	MUST(s, step->sticky != STICKY_HARD || !r->desired_no || r->desired_no == w->no, "task %lld must run on worker %d and is given to %d",
+	     (long long)r->id, r->desired_no, w->no);
+	for (uint32_t i = 0; i < n; i++)
+		s->cover[C_label_required] += wants[i].required;
+	s->cover[C_label_missed] += missed;
+	if (r->desired_no)
+		s->cover[r->desired_no == w->no ? C_desired_met : C_desired_missed]++;
+}
+
+static bool asks_the_same(const struct rec *a, const struct rec *b)
+{
+	return a->step_no == b->step_no && a->desired_no == b->desired_no && a->has_wants == b->has_wants &&
+	       a->n_wants == b->n_wants && memcmp(a->wants, b->wants, sizeof(a->wants)) == 0;
+}
+
+/* Nothing that asks the same, comes first and was there before this step waits on. */
+static void check_precedence(struct sim *s, const struct rec *r, const struct fx *fx)
+{
+	for (size_t i = 0; i < s->open.n; i++) {
+		const struct rec *o = s->open.p[i];
+		struct eng_task_view v;
+
+		if (o == r || !asks_the_same(o, r) || !engine_task(s->e, o->id, &v) || v.state != LIVE_QUEUED)
+			continue;
+		MUST(s, v.rank > fx->rank || (v.rank == fx->rank && o->id > r->id) || v.queued_at >= s->now.wall_us,
+		     "task %lld of rank %d is given to a worker while %lld of rank %d waits", (long long)r->id, fx->rank, (long long)o->id, v.rank);
+	}
+}
+
 static void check_answered(struct sim *s, size_t at)
 {
 	const struct fx *fx = &s->fxs.v.p[at], *last = at ? &s->fxs.v.p[at - 1] : NULL;
@@ -142,8 +208,11 @@ void check_effects(struct sim *s, size_t from)
 			check_ending(s, r, fx);
 		else if (fx->kind == FX_ASSIGN || (fx->kind == FX_INSERT && fx->place == PLACE_ASSIGNED))
 			check_order(s, fx);
-		if (fx->kind == FX_ASSIGN || (fx->kind == FX_INSERT && fx->place == PLACE_ASSIGNED))
+		if (fx->kind == FX_ASSIGN || (fx->kind == FX_INSERT && fx->place == PLACE_ASSIGNED)) {
+			check_place(s, r, fx);
+			check_precedence(s, r, fx);
 			r->given_at[fx->attempt] = s->now.mono_us;
+		}
 		s->cover[C_retried] += fx->kind == FX_RETRY;
 		s->cover[C_backoff] += fx->kind == FX_RETRY && fx->state == LIVE_BACKOFF;
 		s->cover[C_scan] += fx->kind == FX_SCAN;

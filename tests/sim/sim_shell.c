@@ -64,6 +64,11 @@ struct call *shell_call(struct sim *s, enum call_kind kind, struct rec *r, int32
 	return c;
 }
 
+static struct eng_place place_of(const struct rec *r)
+{
+	return (struct eng_place){.desired_no = r->desired_no, .has_wants = r->has_wants, .wants = r->wants, .n_wants = r->n_wants};
+}
+
 void shell_trigger(struct sim *s, struct rec *r)
 {
 	struct call *c = call_new(s, CALL_TRIGGER, r, r->tenant_no, -1, 0);
@@ -71,7 +76,7 @@ void shell_trigger(struct sim *s, struct rec *r)
 
 	TRACE(s, "trigger task %lld action %d step %d rank %d", (long long)r->id, r->action_no, r->step_no, r->rank);
 	ev->new = (struct ev_new){.id = r->id, .tenant_no = r->tenant_no, .step_no = r->step_no, .rank = r->rank,
-		.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms};
+		.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .place = place_of(r)};
 }
 
 static void call_end(struct sim *s, struct call *c, bool ok)
@@ -86,7 +91,7 @@ static struct ev_restore row_of(const struct sim *s, const struct rec *r)
 	return (struct ev_restore){.id = r->id, .tenant_no = r->tenant_no, .step_no = r->step_no, .worker_no = r->worker_no,
 		.state = r->state, .rank = r->rank, .attempt = r->attempt, .app_retries = r->app, .internal_retries = r->internal,
 		.queued_at = r->queued_at, .assigned_at = r->assigned_at, .started_at = r->started_at, .due_at = r->due_at,
-		.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .released = r->released};
+		.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .released = r->released, .place = place_of(r)};
 }
 
 /* A task that is not in memory: where is it?  Read at one time, answered at another. */
@@ -609,8 +614,23 @@ static void worker_known(struct sim *s, struct worker_model *w, bool restored)
 
 	ev->worker_no = w->no;
 	ev->worker = (struct ev_worker){.worker_no = w->no, .tenant_no = w->tenant_no, .actions = w->actions,
-		.n_actions = (uint32_t)w->n_actions, .paused = w->paused, .restored = restored};
+		.n_actions = (uint32_t)w->n_actions, .labels = w->labels, .n_labels = LABELS_MAX, .paused = w->paused,
+		.restored = restored};
 	memcpy(ev->worker.slots, w->slots, sizeof(w->slots));
+}
+
+void shell_label(struct sim *s, struct worker_model *w)
+{
+	struct ev *ev = shell_event(s, EV_LABELS);
+	uint64_t i = below(s, LABELS_MAX);
+
+	if (w->labelled != s->n_steps)
+		memcpy(w->labels_before, w->labels, sizeof(w->labels));
+	w->labelled = s->n_steps;
+	w->labels[i] = some_label(s, (int)i);
+	ev->worker_no = w->no;
+	ev->worker = (struct ev_worker){.labels = w->labels, .n_labels = LABELS_MAX};
+	s->cover[C_labels_changed]++;
 }
 
 void shell_register(struct sim *s, struct worker_model *w)

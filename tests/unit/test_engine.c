@@ -66,31 +66,6 @@ TEST(first_in_first_out_inside_a_rank)
 	end(&w);
 }
 
-/* Behind a crowd that fits nowhere only a few are looked at; when one of the crowd goes, the next comes into sight. */
-TEST(one_that_fits_comes_into_sight)
-{
-	struct world w;
-	struct ev ev = {.kind = EV_STEP};
-	int64_t first = 0, id;
-
-	start(&w, 0);
-	up(&w, 1, 1);
-	for (int i = 0; i < 2; i++) {
-		ev.step = (struct ev_step){.step_no = 60 + i, .tenant_no = TENANT, .action_no = ACTION, .schedule_ms = 300000,
-			.exec_ms = 60000, .slots = {{1, 2}}};
-		step(&w, &ev);
-	}
-	for (int i = 0; i < 32; i++) {
-		id = trigger_step(&w, 60 + i % 2, 3);
-		first = first ? first : id;
-	}
-	id = trigger(&w);
-	CHECK_EQ(view(&w, id).state, LIVE_QUEUED);
-	report(&w, EV_CANCEL, first, -1);
-	CHECK_EQ(only(&w, FX_PUSH)->id, id);
-	end(&w);
-}
-
 TEST(start_and_end_in_one_flush)
 {
 	struct world w;

@@ -20,12 +20,13 @@ select workflow_no, tenant_no, id, name, description, latest_version_no, paused,
 from hatchet.workflow where $1::int4[] is null or workflow_no = any($1::int4[])
 
 -- name: CatVersions
-select version_no, workflow_no, id, ordinal, checksum, default_priority, is_dag, unsupported, created_at
+select version_no, workflow_no, id, ordinal, checksum, default_priority, is_dag, unsupported, created_at, sticky
 from hatchet.workflow_version where $1::int4[] is null or workflow_no = any($1::int4[]) order by version_no
 
 -- name: CatSteps
 select s.version_no, s.step_no, s.id, s.readable_id, s.retries, s.backoff_milli, s.backoff_max_s, s.exec_ms,
-	s.schedule_ms, s.slot_types, s.slot_units, s.is_durable, s.is_on_failure, a.action_no, a.tenant_no, a.name
+	s.schedule_ms, s.slot_types, s.slot_units, s.is_durable, s.is_on_failure, a.action_no, a.tenant_no, a.name,
+	s.labels::text
 from hatchet.step s join hatchet.workflow_version v using (version_no) join hatchet.action a using (action_no)
 where $1::int4[] is null or v.workflow_no = any($1::int4[]) order by s.version_no, s.position
 
@@ -52,8 +53,8 @@ where case when $1::uuid is null then k.expires_at > now() else k.id = $1::uuid 
 
 -- name: PutWorkflow
 select r_workflow, r_version, r_is_new from hatchet.put_workflow($1::int4, $2::text, $3::text, $4::bytea, $5::bytea,
-	$6::int2, $7::bool, $8::text, $9::text[], $10::text[], $11::int4[], $12::int4[], $13::int4[], $14::int8[],
-	$15::int8[], $16::bool[], $17::bool[], $18::int4[], $19::text[], $20::int4[], $21::text)
+	$6::int2, $7::int2, $8::bool, $9::text, $10::text[], $11::text[], $12::int4[], $13::int4[], $14::int4[], $15::int8[],
+	$16::int8[], $17::bool[], $18::bool[], $19::jsonb[], $20::int4[], $21::text[], $22::int4[], $23::text)
 
 -- name: WorkflowDelete
 with w as (

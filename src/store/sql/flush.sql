@@ -38,11 +38,11 @@ where l.tenant_no = x.t and l.id = x.i
 
 -- name: TaskInsert
 insert into hatchet.task (tenant_no, id, run_id, workflow_no, version_no, step_no, action_no, priority, flags, worker_no,
-	parent_id, child_index, child_key, schedule_ms, exec_ms, input, metadata)
-select t, i, ri, wf, v, s, a, p, f, nullif(w, 0), nullif(pi, 0), nullif(ci, -1), ck, sm, em, inp, meta
+	parent_id, child_index, child_key, schedule_ms, exec_ms, input, metadata, desired_worker_no, labels)
+select t, i, ri, wf, v, s, a, p, f, nullif(w, 0), nullif(pi, 0), nullif(ci, -1), ck, sm, em, inp, meta, nullif(dw, 0), lab
 from unnest($1::int4[], $2::int8[], $3::int8[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], $8::int2[], $9::int2[],
-	$10::int4[], $11::int8[], $12::int4[], $13::text[], $14::int8[], $15::int8[], $16::bytea[], $17::jsonb[])
-	x(t, i, ri, wf, v, s, a, p, f, w, pi, ci, ck, sm, em, inp, meta)
+	$10::int4[], $11::int8[], $12::int4[], $13::text[], $14::int8[], $15::int8[], $16::bytea[], $17::jsonb[],
+	$18::int4[], $19::jsonb[]) x(t, i, ri, wf, v, s, a, p, f, w, pi, ci, ck, sm, em, inp, meta, dw, lab)
 
 -- name: LiveInsert
 insert into hatchet.live (tenant_no, id, shard, state, attempt, app_retries, internal_retries, rank, action_no, step_no,
@@ -62,7 +62,7 @@ select * from unnest($1::int4[], $2::int4[], $3::int2[], $4::int8[], $5::int2[],
 coalesce(octet_length(t.input), 0) <= 1024 and coalesce(pg_column_size(t.metadata), 0) <= 1024 as is_small,
 case when coalesce(octet_length(t.input), 0) <= 1024 then t.input end as input,
 case when coalesce(pg_column_size(t.metadata), 0) <= 1024 then t.metadata end as metadata,
-t.priority, t.parent_id, t.child_index, t.child_key
+t.priority, t.parent_id, t.child_index, t.child_key, t.desired_worker_no, t.labels::text as labels
 
 -- The best of one tail moves into live.  The delete takes the whole key from `pick`: with parameters for the rest of it the
 -- planner would walk the tail once per row.  flags carry the flush, so that a reply that got lost can be asked for again.
@@ -86,7 +86,7 @@ put as (
 		$5::int4, queued_at, due_at
 	from moved)
 select id, $1::int4, $2::int4, step_no, $3::int2, attempt, app_retries, internal_retries, queued_at, due_at, schedule_ms,
-	exec_ms, is_small, input, metadata, priority, parent_id, child_index, child_key
+	exec_ms, is_small, input, metadata, priority, parent_id, child_index, child_key, desired_worker_no, labels
 from moved order by id
 
 -- Rows that the window loads of one flush moved: same columns as WindowLoad.

@@ -207,9 +207,10 @@ order by t.id desc offset $9::int4 limit $10::int4
 -- Recovery.
 -- name: LiveAll
 select l.id, l.tenant_no, l.step_no, l.worker_no, l.state, l.rank, l.attempt, l.app_retries, l.internal_retries, l.queued_at,
-	l.assigned_at, l.started_at, l.due_at, t.schedule_ms, t.exec_ms, l.flags & 1 = 1
+	l.assigned_at, l.started_at, l.due_at, t.schedule_ms, t.exec_ms, l.flags & 1 = 1,
+	t.desired_worker_no, t.labels
 from hatchet.live l cross join lateral (
-	select t.schedule_ms, t.exec_ms from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t
+	select t.schedule_ms, t.exec_ms, t.desired_worker_no, t.labels::text as labels from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t
 order by l.id
 
 -- Which tails exist.  No row of a tail can be due before the first one's creation plus the shortest schedule timeout of a

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hatchet-dev/hatchet/pkg/client/rest"
+	"github.com/hatchet-dev/hatchet/pkg/client/types"
 	hatchet "github.com/hatchet-dev/hatchet/sdks/go"
 )
 
@@ -82,8 +83,8 @@ type numbers struct {
 	Meta                              map[string]string
 }
 
-func (s *suite) call(ctx context.Context, name string, in In) (numbers, error) {
-	return into[numbers](s.tasks[name].Run(ctx, in))
+func (s *suite) call(ctx context.Context, name string, in In, opts ...hatchet.RunOptFunc) (numbers, error) {
+	return into[numbers](s.tasks[name].Run(ctx, in, opts...))
 }
 
 func (s *suite) outcome(ref *hatchet.WorkflowRunRef, name string) (numbers, error) {
@@ -328,6 +329,48 @@ func (s *suite) twoWorkersShare(ctx context.Context) error {
 	return nil
 }
 
+func inZone(zone string) hatchet.RunOptFunc {
+	return hatchet.WithDesiredWorkerLabels(map[string]*types.DesiredWorkerLabel{"zone": {Value: zone, Required: true}})
+}
+
+func (s *suite) labelsAndSticky(ctx context.Context) error {
+	workers := map[string]*proc{}
+	for _, zone := range []string{"a", "b"} {
+		w, err := s.startWorker(ctx, "go-zone-"+zone, "zones", 4, zone)
+		if err != nil {
+			return err
+		}
+		workers[zone] = w
+	}
+	runsOn := func(in In, zone, worker string) error {
+		got, err := s.call(ctx, "zone", in, inZone(zone))
+		return errors.Join(err, equal("worker for zone "+zone, got.Worker, workers[worker].id))
+	}
+	for range 3 {
+		if err := errors.Join(runsOn(In{}, "a", "a"), runsOn(In{}, "b", "b")); err != nil {
+			return err
+		}
+	}
+	ref, err := s.start(ctx, "zone", In{}, inZone("c"))
+	if err != nil {
+		return err
+	}
+	if err = errors.Join(runsOn(In{}, "a", "a"), s.wantStatus(ctx, ref.RunId, "QUEUED"), runsOn(In{Text: "c"}, "b", "b")); err != nil {
+		return err
+	}
+	got, err := s.outcome(ref, "zone")
+	if err = errors.Join(err, equal("worker for zone c", got.Worker, workers["b"].id)); err != nil {
+		return err
+	}
+	for range 3 {
+		got, err = s.call(ctx, "parent", In{})
+		if err = errors.Join(err, equal("where the child ran", got.Text, got.Worker)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *suite) workerKilled(ctx context.Context) error {
 	first, err := s.startWorker(ctx, "go-lost-a", "lost", 1)
 	if err != nil {
@@ -472,7 +515,7 @@ func (s *suite) mainCases() []namedCase {
 		{"failing", s.failing}, {"retry_that_succeeds", s.retryThatSucceeds}, {"non_retryable", s.nonRetryable},
 		{"timeout", s.timeout}, {"refresh_of_the_timeout", s.refreshOfTheTimeout}, {"cancel", s.cancel},
 		{"large_payload", s.largePayload}, {"payload_over_the_limit", s.payloadOverTheLimit}, {"metadata", s.metadata},
-		{"logs", s.logs}, {"two_workers_share", s.twoWorkersShare}, {"worker_killed", s.workerKilled},
+		{"logs", s.logs}, {"two_workers_share", s.twoWorkersShare}, {"labels_and_sticky", s.labelsAndSticky}, {"worker_killed", s.workerKilled},
 		{"worker_paused", s.workerPaused}, {"worker_stopped", s.workerStopped}}
 }
 

@@ -58,13 +58,13 @@ func seen(name, what string, n int) error {
 }
 
 // A worker process, ready when the engine lists it with an open stream.
-func (s *suite) startWorker(ctx context.Context, name, set string, slots int) (*proc, error) {
+func (s *suite) startWorker(ctx context.Context, name, set string, slots int, zone ...string) (*proc, error) {
 	log, err := os.Create(filepath.Join(dir, "worker-"+name+".log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	p := &proc{cmd: exec.Command(os.Args[0], "worker", name, set, strconv.Itoa(slots)), ended: make(chan struct{})}
+	p := &proc{cmd: exec.Command(os.Args[0], append([]string{"worker", name, set, strconv.Itoa(slots)}, zone...)...), ended: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -94,8 +94,12 @@ func (s *suite) startWorker(ctx context.Context, name, set string, slots int) (*
 	})
 }
 
-func (s *suite) serve(name, set string, slots int) error {
-	w, err := s.client.NewWorker(name, hatchet.WithWorkflows(s.sets[set]...), hatchet.WithSlots(slots))
+func (s *suite) serve(name, set string, slots int, zone []string) error {
+	labels := map[string]any{}
+	for _, z := range zone {
+		labels["zone"] = z
+	}
+	w, err := s.client.NewWorker(name, hatchet.WithWorkflows(s.sets[set]...), hatchet.WithSlots(slots), hatchet.WithLabels(labels))
 	if err != nil {
 		return err
 	}
@@ -186,10 +190,10 @@ func (s *suite) run(group string) int {
 
 func main() {
 	s, err := newSuite()
-	if err == nil && len(os.Args) == 5 && os.Args[1] == "worker" {
+	if err == nil && len(os.Args) >= 5 && os.Args[1] == "worker" {
 		slots, bad := strconv.Atoi(os.Args[4])
 		if err = bad; err == nil {
-			err = s.serve(os.Args[2], os.Args[3], slots)
+			err = s.serve(os.Args[2], os.Args[3], slots, os.Args[5:])
 		}
 	} else if err == nil && len(os.Args) == 2 {
 		os.Exit(s.run(os.Args[1]))

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hatchet-dev/hatchet/pkg/client/types"
 	"github.com/hatchet-dev/hatchet/pkg/worker"
 	hatchet "github.com/hatchet-dev/hatchet/sdks/go"
 )
@@ -181,6 +182,21 @@ func newSuite() (*suite, error) {
 	add("stop", "stop", func(ctx hatchet.Context, in In) (Out, error) {
 		mark("go-stop", markLine{What: "started", Worker: ctx.Worker().ID()})
 		return Out{"worker": ctx.Worker().ID()}, gate(ctx, "stop")
+	})
+	add("zones", "zone", func(ctx hatchet.Context, in In) (Out, error) {
+		if in.Text != "" {
+			if err := ctx.Worker().UpsertLabels(map[string]any{"zone": in.Text}); err != nil {
+				return nil, err
+			}
+		}
+		return Out{"worker": ctx.Worker().ID()}, nil
+	})
+	add("zones", "child", func(ctx hatchet.Context, in In) (Out, error) {
+		return Out{"worker": ctx.Worker().ID()}, nil
+	}, hatchet.WithWorkflowStickyStrategy(types.StickyStrategy_HARD))
+	add("zones", "parent", func(ctx hatchet.Context, in In) (Out, error) {
+		got, err := into[numbers](s.tasks["child"].Run(ctx, In{}, hatchet.WithRunSticky(true)))
+		return Out{"worker": ctx.Worker().ID(), "text": got.Worker}, err
 	})
 	for _, name := range []string{"server", "postgres"} {
 		add("restart", name, func(ctx hatchet.Context, in In) (Out, error) {

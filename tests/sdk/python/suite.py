@@ -14,6 +14,8 @@ from datetime import datetime, timedelta, timezone
 import tasks
 from hatchet_sdk.clients.rest.models.v1_task_status import V1TaskStatus
 from hatchet_sdk.exceptions import FailedTaskRunExceptionGroup
+from hatchet_sdk.types.labels import DesiredWorkerLabel
+from hatchet_sdk.types.trigger import TriggerWorkflowOptions
 from tasks import In, hatchet, let_go, marks
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -47,10 +49,10 @@ def has(text, *parts):
             raise AssertionError(f"{part!r} is not in {text[:400]!r}")
 
 
-async def start_worker(name, which, slots=10):
+async def start_worker(name, which, slots=10, *zone):
     """A worker process in a process group of its own, ready when the engine lists it with an open stream."""
     log = open(os.path.join(tasks.DIR, f"worker-{name}.log"), "wb")
-    p = await asyncio.create_subprocess_exec(sys.executable, os.path.join(HERE, "worker.py"), name, which, str(slots),
+    p = await asyncio.create_subprocess_exec(sys.executable, os.path.join(HERE, "worker.py"), name, which, str(slots), *zone,
                                              stdout=log, stderr=log, start_new_session=True)
     workers.append(p)
 
@@ -214,6 +216,24 @@ async def case_two_workers_share():
     equal(len(got), 12)
 
 
+def in_zone(zone):
+    return TriggerWorkflowOptions(desired_worker_label=[DesiredWorkerLabel(key="zone", value=zone, required=True)])
+
+
+async def case_labels_and_sticky():
+    a, b = await asyncio.gather(*[start_worker(f"py-zone-{z}", "zones", 4, z) for z in "ab"])
+    for _ in range(3):
+        equal((await tasks.zone.aio_run())["worker"], a.worker_id, "the label the task asks for")
+        equal((await tasks.zone.aio_run(options=in_zone("b")))["worker"], b.worker_id, "the label the trigger asks for")
+    ref = await tasks.zone.aio_run(options=in_zone("c"), wait_for_result=False)
+    equal((await tasks.zone.aio_run())["worker"], a.worker_id)
+    equal(await status(ref.workflow_run_id), V1TaskStatus.QUEUED, "nobody has that label")
+    equal((await tasks.zone.aio_run(In(text="c"), options=in_zone("b")))["worker"], b.worker_id)
+    equal((await ref.aio_result())["worker"], b.worker_id, "it has now")
+    for got in await asyncio.gather(*[tasks.parent.aio_run() for _ in range(3)]):
+        equal(got["child"], got["worker"], "where the child ran")
+
+
 async def case_worker_killed():
     first = await start_worker("py-lost-a", "lost", 1)
     ref = await tasks.lost.aio_run(wait_for_result=False)
@@ -283,7 +303,7 @@ async def case_postgres_restarted():
 CASES = {
     "main": ["run_and_wait", "run_many", "run_without_waiting", "failing", "retry_that_succeeds", "non_retryable",
              "timeout", "refresh_of_the_timeout", "cancel", "large_payload", "payload_over_the_limit", "metadata",
-             "logs", "two_workers_share", "worker_killed", "worker_paused", "worker_stopped"],
+             "logs", "two_workers_share", "labels_and_sticky", "worker_killed", "worker_paused", "worker_stopped"],
     "tls": ["run_and_wait", "run_many", "run_without_waiting", "large_payload"],
     "restart": ["server_restarted", "postgres_restarted"],
 }

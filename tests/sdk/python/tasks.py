@@ -9,6 +9,9 @@ import time
 from datetime import timedelta
 
 from hatchet_sdk import Context, Hatchet, NonRetryableException
+from hatchet_sdk.types.labels import DesiredWorkerLabel
+from hatchet_sdk.types.sticky import StickyStrategy
+from hatchet_sdk.types.trigger import TriggerWorkflowOptions
 from pydantic import BaseModel
 
 DIR = os.environ["SUITE_DIR"]
@@ -158,6 +161,24 @@ async def stop(input: In, ctx: Context) -> dict:
     return {"worker": ctx.worker_id}
 
 
+@hatchet.task(name="py-zone", input_validator=In, desired_worker_labels=[DesiredWorkerLabel(key="zone", value="a", required=True)])
+async def zone(input: In, ctx: Context) -> dict:
+    if input.text:
+        await ctx.aio_upsert_worker_labels({"zone": input.text})
+    return {"worker": ctx.worker_id}
+
+
+@hatchet.task(name="py-child", input_validator=In, sticky=StickyStrategy.HARD)
+async def child(input: In, ctx: Context) -> dict:
+    return {"worker": ctx.worker_id}
+
+
+@hatchet.task(name="py-parent", input_validator=In)
+async def parent(input: In, ctx: Context) -> dict:
+    got = await child.aio_run(options=TriggerWorkflowOptions(sticky=True))
+    return {"worker": ctx.worker_id, "child": got["worker"]}
+
+
 @hatchet.task(name="py-server", input_validator=In, execution_timeout=timedelta(seconds=120))
 async def server(input: In, ctx: Context) -> dict:
     mark("py-server", "started", retry=ctx.retry_count)
@@ -178,5 +199,6 @@ SETS = {
     "lost": [lost],
     "pause": [pause],
     "stop": [stop],
+    "zones": [zone, child, parent],
     "restart": [server, postgres],
 }

@@ -23,9 +23,9 @@ async function until(what, check, seconds = 30) {
 }
 
 // A worker process, ready when the engine lists it with an open stream.
-async function startWorker(name, set, slots = 10) {
+async function startWorker(name, set, slots = 10, zone = []) {
   const log = fs.openSync(path.join(t.DIR, `worker-${name}.log`), 'w');
-  const child = spawn(process.execPath, [path.join(__dirname, 'worker.js'), name, set, String(slots)], {
+  const child = spawn(process.execPath, [path.join(__dirname, 'worker.js'), name, set, String(slots), ...zone], {
     stdio: ['ignore', log, log],
   });
   const w = { child, ended: null };
@@ -152,6 +152,20 @@ const cases = {
     assert.deepEqual(Object.values(counts), [5, 5], 'tasks of each worker while none has ended');
     letGo('share');
     assert.equal((await Promise.all(refs.map((r) => r.output))).length, 12);
+  },
+  async labels_and_sticky() {
+    const [a, b] = await Promise.all(['a', 'b'].map((z) => startWorker(`ts-zone-${z}`, 'zones', 4, [z])));
+    const inZone = (value) => ({ desiredWorkerLabels: { zone: { value, required: true } } });
+    for (let i = 0; i < 3; i++) {
+      assert.equal((await t.zone.run({})).worker, a.id, 'the label the task asks for');
+      assert.equal((await t.zone.run({}, inZone('b'))).worker, b.id, 'the label the trigger asks for');
+    }
+    const ref = await t.zone.runNoWait({}, inZone('c'));
+    assert.equal((await t.zone.run({})).worker, a.id);
+    assert.equal(await status(await ref.getWorkflowRunId()), 'QUEUED', 'nobody has that label');
+    assert.equal((await t.zone.run({ text: 'c' }, inZone('b'))).worker, b.id);
+    assert.equal((await ref.output).worker, b.id, 'it has now');
+    for (const got of await Promise.all([1, 2, 3].map(() => t.parent.run({})))) assert.equal(got.child, got.worker, 'where the child ran');
   },
   async worker_killed() {
     const first = await startWorker('ts-lost-a', 'lost', 1);

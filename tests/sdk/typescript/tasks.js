@@ -102,18 +102,28 @@ const restarted = (name) => task(name, async (input, ctx) => {
   await gate(name);
   return { n: input.n, retry: ctx.retryCount() };
 }, { executionTimeout: '120s' });
+const zone = task('zone', async (input, ctx) => {
+  if (input.text) await ctx.worker.upsertLabels({ zone: input.text });
+  return { worker: ctx.worker.id() };
+}, { desiredWorkerLabels: { zone: { value: 'a', required: true } } });
+const child = task('child', async (input, ctx) => ({ worker: ctx.worker.id() }), { sticky: 'hard' });
+const parent = task('parent', async (input, ctx) => {
+  const got = await ctx.runChild(child, {}, { sticky: true });
+  return { worker: ctx.worker.id(), child: got.worker };
+});
 const server = restarted('server');
 const postgres = restarted('postgres');
 
 module.exports = {
   DIR, hatchet, marks, letGo, pause,
-  wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, share, lost, paused, stop, server, postgres,
+  wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, share, lost, paused, stop, zone, parent, server, postgres,
   sets: {
     base: [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs],
     share: [share],
     lost: [lost],
     pause: [paused],
     stop: [stop],
+    zones: [zone, child, parent],
     restart: [server, postgres],
   },
 };
