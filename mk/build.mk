@@ -53,4 +53,12 @@ build/hatchet: build/rel/hatchet build/THIRD-PARTY
 	@objcopy --only-keep-debug --compress-debug-sections $< $@.debug
 	@objcopy --strip-all --add-gnu-debuglink=$@.debug $< $@.new
 	@mv $@.new $@
+# the same for 64 bit ARM, whose archive takes the template of the database from this machine's
+.PHONY: arm64
+arm64: build/hatchet-arm64	## build/hatchet-arm64: the program for 64 bit ARM, cross-compiled
+build/deps-arm64: build/deps-x64
+build/hatchet-arm64: build/arm64/hatchet
+	@aarch64-linux-gnu-objcopy --only-keep-debug --compress-debug-sections $< $@.debug
+	@aarch64-linux-gnu-objcopy --strip-all --add-gnu-debuglink=$@.debug $< $@.new
+	@mv $@.new $@
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -22,7 +22,7 @@ recipes=$top/tools/deps
 case $flavour in
 glibc) all=mbedtls ;;
 x64) all="musl mbedtls nghttp2 libev jansson protobuf-c zlib zstd mimalloc libpq postgres payload" machine=x86_64-linux-musl ;;
-arm64) all="musl mbedtls nghttp2 libev jansson protobuf-c zlib zstd mimalloc libpq" machine=aarch64-linux-musl ;;
+arm64) all="musl mbedtls nghttp2 libev jansson protobuf-c zlib zstd mimalloc libpq postgres payload" machine=aarch64-linux-musl ;;
 *) die "no flavour $flavour: glibc, x64 or arm64" ;;
 esac
 all="$all tzdata"

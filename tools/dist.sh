@@ -17,7 +17,9 @@ x86_64) deb=amd64 ;;
 aarch64) deb=arm64 ;;
 *) echo "dist: no architecture $arch" >&2; exit 2 ;;
 esac
-version=$("$binary" version --json | sed 's/.*"version":"\([^"]*\)".*/\1/')
+run=
+[ "$arch" = "$(uname -m)" ] || run="qemu-$arch-static"
+version=$($run "$binary" version --json | sed 's/.*"version":"\([^"]*\)".*/\1/')
 name=hatchet-$version-linux-$arch
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -29,12 +31,12 @@ export SOURCE_DATE_EPOCH
 tree=$work/$name
 mkdir -p "$tree/share/man/man1" "$tree/share/bash-completion" "$tree/share/zsh" "$tree/share/fish" "$tree/share/systemd"
 install -m 755 "$binary" "$tree/hatchet"
-"$binary" manual >"$tree/share/man/man1/hatchet.1"
-"$binary" completion bash >"$tree/share/bash-completion/hatchet"
-"$binary" completion zsh >"$tree/share/zsh/_hatchet"
-"$binary" completion fish >"$tree/share/fish/hatchet.fish"
+$run "$binary" manual >"$tree/share/man/man1/hatchet.1"
+$run "$binary" completion bash >"$tree/share/bash-completion/hatchet"
+$run "$binary" completion zsh >"$tree/share/zsh/_hatchet"
+$run "$binary" completion fish >"$tree/share/fish/hatchet.fish"
 cp "$top/tools/dist/hatchet.service" "$tree/share/systemd/"
-"$binary" version --licenses >"$tree/THIRD-PARTY"
+$run "$binary" version --licenses >"$tree/THIRD-PARTY"
 cp "$top/LICENSE" "$top/README.md" "$tree/"
 base=${BASE_URL:-}
 sed "s|@BASE_URL@|$base|" "$top/install.sh" >"$tree/install.sh"

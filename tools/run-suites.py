@@ -53,6 +53,7 @@ SUITES = [
     Suite("pg-versions", [VENV, "tests/e2e/pg-versions.py"], 900, needs=["tests/e2e/pg-versions.py"], tools=["npm"], prepare="venv"),
     Suite("static", [VENV, "tests/e2e/static.py"], 900, needs=["tests/e2e/static.py"], prepare="venv"),
     Suite("dist", ["python3", "tests/e2e/dist.py"], 300, needs=["tests/e2e/dist.py"]),
+    Suite("arm64", [VENV, "tests/e2e/arm64.py"], 1800, needs=["tests/e2e/arm64.py"], prepare="venv"),
     Suite("handover", [VENV, "tests/e2e/test_handover.py"], 300, needs=["tests/e2e/test_handover.py"], prepare="venv"),
     Suite("rest", [VENV, "tests/e2e/test_rest.py"], 300, needs=["tests/e2e/test_rest.py"], prepare="venv"),
     Suite("placement", [VENV, "tests/e2e/test_placement.py"], 300, needs=["tests/e2e/test_placement.py"], prepare="venv"),

@@ -8,7 +8,7 @@ cd "$src"
 host=
 [ "$machine" = "$(uname -m)-linux-musl" ] || host=--host=${machine%-musl}-gnu
 # shellcheck disable=SC2086 # none or one option
-CC="$CC" AR="$AR" CFLAGS="$CFLAGS" ./configure -q $host --prefix=/postgres --without-readline --without-icu --without-zlib \
+CC="$CC" AR="$AR" CFLAGS="$CFLAGS -fsigned-char" ./configure -q $host --prefix=/postgres --without-readline --without-icu --without-zlib \
 	--without-zstd --without-lz4 --without-openssl --without-gssapi --without-ldap --without-pam --without-systemd --disable-nls \
 	--disable-rpath LDFLAGS_EX="-Wl,--gc-sections"
 # what pg_config would tell names the folders of this build
