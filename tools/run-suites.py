@@ -65,6 +65,7 @@ SUITES = [
     Suite("demo", ["sh", "-c", "YES=1 make demo >build/test-logs/demo.out 2>&1; code=$?; cat build/test-logs/demo.out; "
                    "[ $code = 0 ] && grep -q '^result  *Hello, Hatchet!$' build/test-logs/demo.out"], 600, needs=["tools/demo.sh"]),
     Suite("tls", [VENV, "tests/e2e/test_tls.py"], 300, needs=["tests/e2e/test_tls.py"], tools=["openssl"], prepare="venv"),
+    Suite("pgtls", [VENV, "tests/e2e/pgtls.py"], 400, needs=["tests/e2e/pgtls.py"], tools=["npm", "openssl"], prepare="venv"),
     Suite("h2spec", "h2spec", 300, tools=["go"]),
     Suite("sdk-python", [VENV, "tests/sdk/drive.py", "python"], 600, needs=["tests/lib/hatchet.py"], prepare="venv"),
     Suite("sdk-typescript", [VENV, "tests/sdk/drive.py", "typescript"], 600, needs=["tests/lib/hatchet.py"],
