@@ -1,5 +1,5 @@
 # Build, test and run hatchet.  `make help` lists the targets.
-MODULES := base crypto json model io db net engine store pb svc api app
+MODULES := base crypto json cel model io db net engine store pb svc api app
 include mk/flags.mk
 include mk/gen.mk
 include mk/deps.mk

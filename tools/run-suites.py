@@ -43,6 +43,7 @@ SUITES = [
     Suite("check", "check", 300),
     Suite("clang", "clang", 600),
     Suite("unit", "unit", 900),
+    Suite("cel", "cel", 300),
     Suite("asan-unit", "asan-unit", 1200),
     Suite("fuzz-replay", "fuzz-replay", 900),
     Suite("sim", "sim", 600),
