@@ -68,6 +68,7 @@ enum ev_kind {
 	EV_PUSH_FAILED,		/* START could not be written (stream gone): as lost for that attempt */
 	EV_PUSH_TOO_LARGE,	/* assembled action over the limit: FAILED, final */
 	EV_REFUSED,		/* the database refused this task's INSERT for its data: forget it */
+	EV_ECHO,		/* nothing: the answer comes when all before it is stored */
 	/* recovery and the tail */
 	EV_RESTORE,		/* a row of live */
 	EV_TAIL,		/* (action, rank) has a tail; earliest due */

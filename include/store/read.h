@@ -115,5 +115,9 @@ struct input_row {
 	bool is_cut;			/* input left out for lack of room: ask again */
 };
 struct read_inputs { struct input_row *p; uint32_t n; };
+/* Runs that a task has spawned, oldest first. */
+struct child_row { int64_t id; int32_t child_index; struct str child_key; };
+struct read_children { struct child_row *p; uint32_t n; };
+void read_children(struct db *db, struct arena *a, int32_t tenant_no, int64_t parent_id, struct read_children *ret, struct op *op);
 void read_inputs(struct db *db, struct arena *a, const int64_t *ids, const int32_t *tenant_nos, uint32_t n, struct read_inputs *ret, struct op *op);
 #endif

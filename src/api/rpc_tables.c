@@ -31,7 +31,7 @@ const struct rpc_method api_rpcs[] = {
 	{EVENTS "PutStreamEvent", RPC_UNARY, NULL, NOT_YET, "stream chunks"},
 	{EVENTS "ReplaySingleEvent", RPC_UNARY, NULL, NOT_YET, "deprecated; no SDK calls it"},
 	{WORKFLOWS "TriggerWorkflow", RPC_UNARY, rpc_trigger_workflow, PARTLY,
-	 "one-task workflows; children are linked to their parent but equal child keys are not recognised"},
+	 "one-task workflows"},
 	{WORKFLOWS "BulkTriggerWorkflow", RPC_UNARY, rpc_bulk_trigger_workflow, PARTLY,
 	 "as TriggerWorkflow; all or none, at most 10000 runs in one call"},
 	{WORKFLOWS "ScheduleWorkflow", RPC_UNARY, NULL, NOT_YET, "schedules"},

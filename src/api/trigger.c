@@ -1,6 +1,5 @@
 /* One run to start, whatever door it comes through: names, JSON, sizes, what is not built.
- * Invariant: nothing of a call is handed to svc before every item of it has passed here.
- * Child runs are linked to their parent; equal child keys are not recognised yet. */
+ * Invariant: nothing of a call is handed to svc before every item of it has passed here. */
 #include "api_int.h"
 
 #include "base/text.h"

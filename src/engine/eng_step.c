@@ -231,6 +231,9 @@ static void dispatch(struct engine *e, const struct ev *ev)
 	case EV_LOADED:
 		task_event(e, ev);
 		break;
+	case EV_ECHO:
+		eng_answer(e, ev, ERR_OK, NULL);
+		break;
 	case EV_TAIL:
 	case EV_LOAD_DONE:
 	case EV_EXPIRED:

@@ -503,3 +503,28 @@ void read_inputs(struct db *db, struct arena *a, const int64_t *ids, const int32
 	db_bind_i64(r->q, CONF_PAYLOAD_READ_BYTES);
 	db_submit(db, DB_READ, r->q, &r->op);
 }
+
+static void children_done(struct op *op, const struct err *err)
+{
+	struct reading *r = op->arg;
+	const struct db_rows *rows = db_query_rows(r->q);
+	struct read_children *ret = r->ret;
+
+	if (!err) {
+		ret->n = db_rows_n(rows);
+		ret->p = ARENA_ARRAY(r->a, struct child_row, ret->n + 1);
+		for (unsigned i = 0; i < ret->n; i++)
+			ret->p[i] = (struct child_row){.id = db_get_int(rows, i, 0),
+				.child_index = db_is_null(rows, i, 1) ? -1 : i32(rows, i, 1), .child_key = db_get_text(rows, i, 2)};
+	}
+	op_done(r->user, err);
+}
+
+void read_children(struct db *db, struct arena *a, int32_t tenant_no, int64_t parent_id, struct read_children *ret, struct op *op)
+{
+	struct reading *r = reading_new(a, SQL_CHILDREN, children_done, ret, op);
+
+	db_bind_i32(r->q, tenant_no);
+	db_bind_i64(r->q, parent_id);
+	db_submit(db, DB_READ, r->q, &r->op);
+}

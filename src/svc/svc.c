@@ -23,6 +23,7 @@ static void clear_streams(struct svc *s)
 	subs_clear(s);
 	watch_clear(s);
 	input_clear(s);
+	child_clear(s);
 }
 
 static void on_state(void *arg, enum owner_state state)
@@ -70,6 +71,7 @@ struct svc *svc_new(const struct svc_conf *conf)
 	list_init(&s->need_input);
 	list_init(&s->fetching);
 	list_init(&s->listeners);
+	list_init(&s->families_used);
 	list_init(&s->run_streams);
 	list_init(&s->event_streams);
 	list_init(&s->lookups);
@@ -144,6 +146,7 @@ void svc_free(struct svc *s)
 	owner_free(s->owner);
 	catalog_free(s->catalog);
 	db_free(s->db);
+	child_fini(s);
 	svc_turn_fini(s);
 	if (s->load_timer)
 		timer_free(s->load_timer);

@@ -113,6 +113,11 @@ struct svc {
 	bool is_fetching;
 	uint64_t fetch_engine_no;	/* who asked; another one now: its pushes are void */
 
+	/* children */
+	struct imap families;		/* parent id -> struct family */
+	struct list families_used;
+	size_t family_bytes;
+
 	/* workers */
 	struct imap workers;		/* worker_no -> struct svc_worker */
 	struct list listeners;
@@ -185,6 +190,16 @@ void watch_clear(struct svc *s);
 struct eng_place svc_place(struct svc *s, int32_t desired_no, bool has_wants, const struct cat_want *wants, uint32_t n);
 struct eng_place svc_place_stored(struct svc *s, int32_t desired_no, struct str labels);
 const struct eng_label *svc_labels(struct svc *s, const struct cat_worker *w);
+
+/* svc_child.c: one child for each key of a parent.  Of families of which all is known: */
+bool child_families_known(struct svc *s, int32_t tenant_no, struct svc_trigger_item *items, uint32_t n, struct op *op);	/* false: the
+			* call is triggered again when they are, or fails */
+int64_t child_find(struct svc *s, const struct svc_trigger_item *it);	/* 0: none with that key */
+void child_add(struct svc *s, const struct svc_trigger_item *it);	/* with its id, not stored yet */
+void child_stored(struct svc *s, const struct svc_trigger_item *it, bool ok);
+void child_parent_ended(struct svc *s, int64_t id);
+void child_clear(struct svc *s);
+void child_fini(struct svc *s);
 
 /* svc_load.c */
 void svc_load(struct svc *s);

@@ -42,6 +42,8 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 		svc_fail_later(s, op, n == 0 ? NULL : &err);
 		return;
 	}
+	if (!child_families_known(s, tenant_no, items, n, op))
+		return;
 	c = call_new(s, CALL_TRIGGER, op);
 	c->left = n;
 	for (uint32_t i = 0; i < n; i++) {
@@ -50,7 +52,16 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 		int16_t priority = it->priority ? it->priority : it->version->default_priority;
 		struct ev *ev;
 
+		it->id = child_find(s, it);
+		if (it->id) {
+			ev = svc_event(s, EV_ECHO);
+			ev->ref = c;
+			ev->id = it->id;
+			ev->tenant_no = tenant_no;
+			continue;
+		}
 		it->id = engine_next_id(s->engine, now, tenant_no);
+		child_add(s, it);
 		ev = svc_event(s, EV_NEW);
 		ev->ref = c;
 		ev->id = it->id;

@@ -344,11 +344,13 @@ static void release_one(struct svc *s, const struct fx *fx, size_t *load)
 	switch (fx->kind) {
 	case FX_INSERT:
 		s->figures.created++;
+		child_stored(s, fx->payload, true);
 		watch_on_commit(s, fx);
 		break;
 	case FX_END:
 		count_end(s, fx);
 		input_drop(s, fx->id);
+		child_parent_ended(s, fx->id);
 		subs_on_end(s, fx, fx_payload(fx));
 		watch_on_end(s, fx, fx_payload(fx));
 		break;
@@ -424,6 +426,7 @@ static void refuse_one(struct svc *s, struct pend *p)
 		if (fx->kind == FX_INSERT) {
 			struct ev *ev = svc_event(s, EV_REFUSED);
 
+			child_stored(s, fx->payload, false);
 			ev->id = id;
 			ev->tenant_no = fx->tenant_no;
 			pends_forget(s, id);

@@ -261,3 +261,9 @@ t.parent_id, t.child_index, t.child_key, coalesce(sum(octet_length(t.input)) ove
 from unnest($1::int8[], $2::int4[]) with ordinality x(id, tenant_no, n) cross join lateral (
 	select t.* from hatchet.task t where t.tenant_no = x.tenant_no and t.id = x.id limit 1) t
 window before as (order by x.n rows between unbounded preceding and 1 preceding)
+
+-- A child is younger than its parent: older partitions are not looked into.
+-- plan: each
+-- name: Children
+select t.id, t.child_index, t.child_key from hatchet.task t
+where t.tenant_no = $1::int4 and t.parent_id = $2::int8 and t.id > $2::int8 order by t.id

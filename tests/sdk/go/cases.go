@@ -298,6 +298,11 @@ func (s *suite) logs(ctx context.Context) error {
 	})
 }
 
+func (s *suite) childrenOnce(ctx context.Context) error {
+	got, err := s.call(ctx, "again", In{})
+	return errors.Join(err, equal("result", got.N, 123), equal("children of both attempts", len(marks("go-kid", "ran")), 3))
+}
+
 func (s *suite) twoWorkersShare(ctx context.Context) error {
 	for _, name := range []string{"go-share-a", "go-share-b"} {
 		if _, err := s.startWorker(ctx, name, "share", 5); err != nil {
@@ -515,7 +520,7 @@ func (s *suite) mainCases() []namedCase {
 		{"failing", s.failing}, {"retry_that_succeeds", s.retryThatSucceeds}, {"non_retryable", s.nonRetryable},
 		{"timeout", s.timeout}, {"refresh_of_the_timeout", s.refreshOfTheTimeout}, {"cancel", s.cancel},
 		{"large_payload", s.largePayload}, {"payload_over_the_limit", s.payloadOverTheLimit}, {"metadata", s.metadata},
-		{"logs", s.logs}, {"two_workers_share", s.twoWorkersShare}, {"labels_and_sticky", s.labelsAndSticky}, {"worker_killed", s.workerKilled},
+		{"logs", s.logs}, {"children_once", s.childrenOnce}, {"two_workers_share", s.twoWorkersShare}, {"labels_and_sticky", s.labelsAndSticky}, {"worker_killed", s.workerKilled},
 		{"worker_paused", s.workerPaused}, {"worker_stopped", s.workerStopped}}
 }
 

@@ -183,6 +183,24 @@ func newSuite() (*suite, error) {
 		mark("go-stop", markLine{What: "started", Worker: ctx.Worker().ID()})
 		return Out{"worker": ctx.Worker().ID()}, gate(ctx, "stop")
 	})
+	add("base", "kid", func(ctx hatchet.Context, in In) (Out, error) {
+		mark("go-kid", markLine{What: "ran", Retry: in.N})
+		return Out{"n": in.N}, nil
+	})
+	add("base", "again", func(ctx hatchet.Context, in In) (Out, error) {
+		sum := 0
+		for n := 1; n <= 3; n++ {
+			got, err := into[numbers](s.tasks["kid"].Run(ctx, In{N: n}))
+			if err != nil {
+				return nil, err
+			}
+			sum = sum*10 + got.N
+		}
+		if ctx.RetryCount() == 0 {
+			return nil, errors.New("after its children")
+		}
+		return Out{"n": sum}, nil
+	}, hatchet.WithRetries(1))
 	add("zones", "zone", func(ctx hatchet.Context, in In) (Out, error) {
 		if in.Text != "" {
 			if err := ctx.Worker().UpsertLabels(map[string]any{"zone": in.Text}); err != nil {

@@ -204,6 +204,11 @@ async def case_logs():
     await until("the five lines over REST", read)
 
 
+async def case_children_once():
+    equal(await tasks.again.aio_run(), {"kids": [0, 1, 2]})
+    equal(sorted(m["n"] for m in marks("py-kid", "ran")), [0, 1, 2], "children of both attempts")
+
+
 async def case_two_workers_share():
     a, b = await asyncio.gather(start_worker("py-share-a", "share", 5), start_worker("py-share-b", "share", 5))
     refs = await tasks.share.aio_run_many([tasks.share.create_bulk_run_item(input=In(n=i)) for i in range(12)],
@@ -303,7 +308,7 @@ async def case_postgres_restarted():
 CASES = {
     "main": ["run_and_wait", "run_many", "run_without_waiting", "failing", "retry_that_succeeds", "non_retryable",
              "timeout", "refresh_of_the_timeout", "cancel", "large_payload", "payload_over_the_limit", "metadata",
-             "logs", "two_workers_share", "labels_and_sticky", "worker_killed", "worker_paused", "worker_stopped"],
+             "logs", "children_once", "two_workers_share", "labels_and_sticky", "worker_killed", "worker_paused", "worker_stopped"],
     "tls": ["run_and_wait", "run_many", "run_without_waiting", "large_payload"],
     "restart": ["server_restarted", "postgres_restarted"],
 }

@@ -161,6 +161,20 @@ async def stop(input: In, ctx: Context) -> dict:
     return {"worker": ctx.worker_id}
 
 
+@hatchet.task(name="py-kid", input_validator=In)
+async def kid(input: In, ctx: Context) -> dict:
+    mark("py-kid", "ran", n=input.n)
+    return {"n": input.n}
+
+
+@hatchet.task(name="py-again", input_validator=In, retries=1)
+async def again(input: In, ctx: Context) -> dict:
+    got = [await kid.aio_run(In(n=i)) for i in range(3)]
+    if ctx.retry_count == 0:
+        raise RuntimeError("after its children")
+    return {"kids": [g["n"] for g in got]}
+
+
 @hatchet.task(name="py-zone", input_validator=In, desired_worker_labels=[DesiredWorkerLabel(key="zone", value="a", required=True)])
 async def zone(input: In, ctx: Context) -> dict:
     if input.text:
@@ -194,7 +208,7 @@ async def postgres(input: In, ctx: Context) -> dict:
 
 
 SETS = {
-    "base": [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs],
+    "base": [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, kid, again],
     "share": [share],
     "lost": [lost],
     "pause": [pause],

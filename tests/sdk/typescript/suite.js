@@ -143,6 +143,10 @@ const cases = {
       return JSON.stringify(rows.map((r) => r.message).sort()) === JSON.stringify(want) && rows.every((r) => r.level === 'WARN');
     });
   },
+  async children_once() {
+    assert.deepEqual(await t.again.run({}), { kids: [0, 1, 2] });
+    assert.deepEqual(marks('ts-kid', 'ran').map((m) => m.n).sort(), [0, 1, 2], 'children of both attempts');
+  },
   async two_workers_share() {
     await Promise.all([startWorker('ts-share-a', 'share', 5), startWorker('ts-share-b', 'share', 5)]);
     const refs = await t.share.runManyNoWait(Array.from({ length: 12 }, (_, n) => ({ input: { n } })));

@@ -102,6 +102,16 @@ const restarted = (name) => task(name, async (input, ctx) => {
   await gate(name);
   return { n: input.n, retry: ctx.retryCount() };
 }, { executionTimeout: '120s' });
+const kid = task('kid', async (input) => {
+  mark('ts-kid', 'ran', { n: input.n });
+  return { n: input.n };
+});
+const again = task('again', async (input, ctx) => {
+  const kids = [];
+  for (let n = 0; n < 3; n++) kids.push((await kid.run({ n })).n);
+  if (ctx.retryCount() === 0) throw new Error('after its children');
+  return { kids };
+}, { retries: 1 });
 const zone = task('zone', async (input, ctx) => {
   if (input.text) await ctx.worker.upsertLabels({ zone: input.text });
   return { worker: ctx.worker.id() };
@@ -116,9 +126,9 @@ const postgres = restarted('postgres');
 
 module.exports = {
   DIR, hatchet, marks, letGo, pause,
-  wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, share, lost, paused, stop, zone, parent, server, postgres,
+  wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, share, lost, paused, stop, again, zone, parent, server, postgres,
   sets: {
-    base: [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs],
+    base: [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, kid, again],
     share: [share],
     lost: [lost],
     pause: [paused],
