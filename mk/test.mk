@@ -54,7 +54,7 @@ fuzz: $(FUZZ:%=build/fuzz/fuzz_%)	## fuzz for MIN minutes each (T=json: one of t
 	@for x in $(FUZZ); do \
 		mkdir -p build/fuzz/corpus-$$x tests/fuzz/corpus/$$x && \
 		echo "fuzz $$x, $(MIN) min" && \
-		build/fuzz/fuzz_$$x -max_total_time=$$(($(MIN) * 60)) -timeout=10 -rss_limit_mb=1500 -print_final_stats=1 \
+		build/fuzz/fuzz_$$x -max_total_time=$$(($(MIN) * 60)) -timeout=10 -rss_limit_mb=1500 -print_final_stats=1 $$(ls tests/fuzz/$$x.dict 2>/dev/null | sed 's/^/-dict=/') \
 			-artifact_prefix=build/fuzz/crash-$$x- build/fuzz/corpus-$$x tests/fuzz/corpus/$$x \
 			>build/fuzz/$$x.log 2>&1 || { tail -n 40 build/fuzz/$$x.log; exit 1; }; \
 		grep -E 'number_of_executed|new_units' build/fuzz/$$x.log; \

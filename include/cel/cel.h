@@ -140,7 +140,7 @@ const struct cel_prog *cel_compile(struct arena *a, const struct cel_env *env, s
 				   struct cel_err *err) MUST_USE;
 struct str cel_source(const struct cel_prog *p);
 struct str cel_static_type(const struct cel_prog *p);	/* "list(string)"; what the check knows about the result */
-bool cel_can_be(const struct cel_prog *p, unsigned kinds);	/* false: the result is never one of the set, so refuse when storing */
+bool cel_can_be(const struct cel_prog *p, unsigned kinds);	/* by that type; false: refuse when storing */
 
 /* @vars: one for each variable of the environment, in its order.  The result borrows from @a, @vars and the program. */
 bool cel_eval(const struct cel_prog *p, const struct cel_val *vars, struct arena *a, const struct cel_limits *limits,

@@ -211,7 +211,7 @@ static bool member_of(struct ev *e, const struct cel_val *x, const struct cel_va
 		return ev_no_overload(e);
 	for (size_t i = 0, n = cel_len(in); i < n && !same; i++) {
 		v = cel_at(in, i);
-		if (!val_equal(e, x, &v, &same))
+		if (!ev_step(e, 1) || !val_equal(e, x, &v, &same))
 			return false;
 	}
 	*ret = val_bool(same);

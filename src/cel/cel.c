@@ -116,18 +116,21 @@ static void *comp_re_alloc(void *ctx, size_t bytes)
 }
 
 /* patterns that are written down are compiled once; a bad one fails when it is reached, as one that comes from a value would */
-static bool patterns(struct comp *c, struct node *n)
+static bool patterns(struct comp *c, struct node *n, uint32_t *work)
 {
-	struct re_mem m = {c, comp_re_alloc};
+	struct re_mem m = {c, comp_re_alloc, *work};
 	const struct node *last = n->n == 2 ? n->args[1] : NULL;
 	const char *why;
 
 	for (uint32_t i = 0; i < n->n; i++) {
-		if (!patterns(c, n->args[i]))
+		if (!patterns(c, n->args[i], work))
 			return false;
 	}
-	if (n->op == N_CALL && n->fn == F_MATCHES && last && last->op == N_LIT && last->lit.kind == CEL_STRING)
+	if (n->op == N_CALL && n->fn == F_MATCHES && last && last->op == N_LIT && last->lit.kind == CEL_STRING) {
+		m.work = *work;
 		n->re = regex_compile(&m, last->lit.s, &why);
+		*work = m.work;
+	}
 	return !c->failed;
 }
 
@@ -136,6 +139,7 @@ const struct cel_prog *cel_compile(struct arena *a, const struct cel_env *env, s
 {
 	const struct cel_limits *lim = limits ? limits : &cel_limits_default;
 	struct comp c = {.a = a, .env = env, .lim = lim, .src = source, .err = err};
+	uint32_t work = RE_WORK_MAX;	/* together: what is over is compiled when it is reached */
 	struct cel_prog *p;
 	char *copy;
 
@@ -159,7 +163,7 @@ const struct cel_prog *cel_compile(struct arena *a, const struct cel_env *env, s
 	c.src = (struct str){copy, source.n};
 	*p = (struct cel_prog){.source = c.src, .vars = env->n};
 	p->root = cel_parse(&c);
-	if (!p->root || !cel_check(&c, p) || !patterns(&c, p->root))
+	if (!p->root || !cel_check(&c, p) || !patterns(&c, p->root, &work))
 		return NULL;
 	return p;
 }

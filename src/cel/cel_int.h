@@ -226,6 +226,7 @@ static inline bool text_str(struct ev *e, struct text *t, struct str s)
 struct cel_val text_val(const struct text *t, enum cel_kind kind);
 
 #define DOUBLE_TEXT 400
+size_t double_cost(double d);	/* steps of writing it */
 size_t double_text(double d, bool plain, char out[DOUBLE_TEXT]);	/* shortest; plain: never with an exponent */
 bool parse_double(struct str s, double *ret);
 bool time_parse(struct str s, int64_t *sec, uint32_t *nanos);
@@ -249,14 +250,15 @@ struct regex {
 	const struct re_inst *prog;
 	const struct re_range *ranges;
 	uint32_t n;
-	uint32_t work;	/* what compiling it took */
 };
 struct re_mem {
 	void *ctx;
 	void *(*alloc)(void *ctx, size_t bytes);	/* NULL: no more */
+	uint32_t work;	/* that compiling may take, about two steps each; what is left of it afterwards */
 };
 #define RE_PATTERN_MAX 4000	/* bytes */
 #define RE_STATES_MAX 10000
+#define RE_WORK_MAX 100000
 /* NULL: *why says so, or is NULL when there was no memory */
 const struct regex *regex_compile(struct re_mem *m, struct str pattern, const char **why);
 #define RE_SETS(n) (5 * (size_t)(n) + 8)	/* numbers of scratch memory for a program of n instructions */

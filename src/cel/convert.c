@@ -97,6 +97,13 @@ static size_t shortest(double d, char digits[24], int *exp)
 	char buf[40];
 	size_t n = 0;
 
+	if (d < 1e15 && d == (double)(uint64_t)d) {
+		n = (size_t)snprintf(digits, 24, "%llu", (unsigned long long)d);
+		*exp = (int)n - 1;
+		while (n > 1 && digits[n - 1] == '0')
+			n--;
+		return n;
+	}
 	for (int prec = tiny ? 1 : 15; prec <= 17; prec++) {
 		snprintf(buf, sizeof(buf), "%.*e", prec - 1, d);
 		if (strtod(buf, NULL) == d)
@@ -123,6 +130,14 @@ static size_t zeros(char *out, size_t at, int n)
 	for (; n > 0; n--)
 		out[at++] = '0';
 	return at;
+}
+
+/* what writing it costs: whole numbers are easy, the rest takes long arithmetic, the tiniest many attempts */
+size_t double_cost(double d)
+{
+	double a = fabs(d);
+
+	return isnan(d) || (a < 1e15 && a == (double)(uint64_t)a) ? 15 : a < 2.3e-308 ? 5000 : a < 1e-30 || a > 1e30 ? 4000 : 250;
 }
 
 size_t double_text(double d, bool plain, char out[DOUBLE_TEXT])
@@ -334,7 +349,7 @@ static bool to_double(struct ev *e, const struct cel_val *x, struct cel_val *ret
 		d = (double)x->u;
 	else if (x->kind != CEL_STRING)
 		return ev_no_overload(e);
-	else if (!ev_step(e, 8))
+	else if (!ev_step(e, 250 + x->s.n))
 		return false;
 	else if (!parse_double(x->s, &d))
 		return cannot(e, "'%s' is not a double", x);
@@ -348,7 +363,7 @@ static bool to_string(struct ev *e, const struct cel_val *x, struct cel_val *ret
 	struct text t = {0};
 	size_t n = 0;
 
-	if (!ev_step(e, x->kind == CEL_DOUBLE || x->kind == CEL_DURATION ? 100 : 10))
+	if (!ev_step(e, x->kind == CEL_DOUBLE ? double_cost(x->d) : x->kind == CEL_DURATION ? 250 : x->kind == CEL_TIMESTAMP ? 80 : 25))
 		return false;
 	switch (x->kind) {
 	case CEL_BOOL:
@@ -407,7 +422,7 @@ static bool to_timestamp(struct ev *e, const struct cel_val *x, struct cel_val *
 		ret->i = x->i;
 	else if (x->kind != CEL_STRING)
 		return ev_no_overload(e);
-	else if (!ev_step(e, 4) || !time_parse(x->s, &ret->i, &ret->nanos))
+	else if (!ev_step(e, 8) || !time_parse(x->s, &ret->i, &ret->nanos))
 		return e->fatal ? false : cannot(e, "'%s' is not a timestamp like 2026-01-31T10:00:00Z", x);
 	return time_in_range(ret->i) ? true : cannot(e, "the timestamp is out of range: %s", x);
 }
@@ -417,7 +432,7 @@ static bool to_duration(struct ev *e, const struct cel_val *x, struct cel_val *r
 	*ret = (struct cel_val){.kind = CEL_DURATION};
 	if (x->kind != CEL_STRING)
 		return ev_no_overload(e);
-	if (!ev_step(e, 4 + x->s.n / 16))
+	if (!ev_step(e, 10 + x->s.n / 2))
 		return false;
 	return dur_parse(x->s, &ret->i) ? true : cannot(e, "'%s' is not a duration like 1h30m or 1.5s, or it is too long", x);
 }

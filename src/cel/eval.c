@@ -256,7 +256,7 @@ static bool quantify(struct ev *e, const struct node *n, struct cel_val *out)
 	if (!walk_begin(e, n->args[0], &w))
 		return false;
 	while (walk_next(&w, &e->locals[n->slot])) {
-		int r = ev_step(e, 1) ? fold_one(e, &f, n->args[1], decisive) : -1;
+		int r = ev_step(e, 2) ? fold_one(e, &f, n->args[1], decisive) : -1;
 
 		if (r < 0)
 			return false;
@@ -277,7 +277,7 @@ static bool exactly_one(struct ev *e, const struct node *n, struct cel_val *out)
 	if (!walk_begin(e, n->args[0], &w))
 		return false;
 	while (walk_next(&w, &e->locals[n->slot])) {
-		if (!ev_step(e, 1) || !condition(e, n->args[1], &yes))
+		if (!ev_step(e, 2) || !condition(e, n->args[1], &yes))
 			return false;
 		hits += yes;
 	}
@@ -303,7 +303,7 @@ static bool collect(struct ev *e, const struct node *n, struct cel_val *out)
 			return false;
 	}
 	while (walk_next(&w, &e->locals[n->slot])) {
-		if (!ev_step(e, 1) || (pred && !condition(e, pred, &yes)))
+		if (!ev_step(e, 2) || (pred && !condition(e, pred, &yes)))
 			return false;
 		if (!yes)
 			continue;

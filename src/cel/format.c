@@ -180,7 +180,7 @@ static bool show(struct ev *e, struct text *t, const struct cel_val *v, unsigned
 		e->fatal = true;
 		return ev_fail(e, CEL_E_DEPTH, "values nested too deep to format", NO_VAL);
 	}
-	if (!ev_step(e, 2))
+	if (!ev_step(e, 4))
 		return false;
 	switch (v->kind) {
 	case CEL_STRING:
@@ -188,7 +188,7 @@ static bool show(struct ev *e, struct text *t, const struct cel_val *v, unsigned
 	case CEL_NULL:
 		return text_put(e, t, "null", 4);
 	case CEL_DOUBLE:
-		return ev_step(e, 100) && text_put(e, t, buf, double_text(v->d, true, buf));
+		return ev_step(e, double_cost(v->d)) && text_put(e, t, buf, double_text(v->d, true, buf));
 	case CEL_TYPE:
 		return text_str(e, t, str_c(cel_kind_name(v->type ? v->type : CEL_TYPE)));
 	case CEL_LIST:
@@ -239,7 +239,8 @@ static bool put_real(struct ev *e, struct text *t, const struct cel_val *v, cons
 	char buf[DOUBLE_TEXT + PRECISION_MAX];
 	int n;
 
-	if (!ev_step(e, 100))
+	/* every digit before the point is written out */
+	if (!ev_step(e, 300 + double_cost(d)))
 		return false;
 	if (!isfinite(d))
 		return text_put(e, t, buf, double_text(d, true, buf));

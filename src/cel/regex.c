@@ -145,16 +145,21 @@ const struct regex *regex_compile(struct re_mem *m, struct str pattern, const ch
 		return NULL;
 	}
 	n = regex_parse(&p);
+	p.work += (uint32_t)pattern.n * 4;
 	if (n) {
 		tree(&e, n);
 		emit(&e, RE_MATCH, 0, 0);
 	}
+	p.work += e.n;
+	if (p.work > m->work && !p.why)
+		p.why = "the pattern is too complex";
+	m->work -= MIN(p.work, m->work);
 	re = p.why || p.no_memory ? NULL : regex_alloc(&p, sizeof(*re));
 	if (!re) {
 		*why = p.no_memory ? NULL : p.why;
 		return NULL;
 	}
-	*re = (struct regex){.prog = e.prog, .ranges = p.ranges, .n = e.n, .work = p.work + e.n};
+	*re = (struct regex){.prog = e.prog, .ranges = p.ranges, .n = e.n};
 	return re;
 }
 
@@ -230,6 +235,7 @@ static bool in_ranges(struct run *r, const struct re_inst *in, uint32_t c)
 	const struct re_range *q = r->re->ranges + in->x;
 	uint32_t lo = 0, hi = in->y;
 
+	r->visits += hi > 8;
 	while (lo < hi) {
 		uint32_t mid = (lo + hi) / 2;
 
@@ -241,7 +247,6 @@ static bool in_ranges(struct run *r, const struct re_inst *in, uint32_t c)
 			return true;
 		}
 	}
-	r->visits += in->y > 8;
 	return false;
 }
 
@@ -287,11 +292,11 @@ int regex_match(const struct regex *re, struct str s, uint32_t *sets, uint32_t *
 			if (in->op == RE_SET && in_ranges(&r, in, c) && enter(&r, &next, now.dense[i] + 1, place))
 				return 1;
 		}
-		/* a step is as long as some four visits take */
-		if (r.visits / 4 > *steps)
+		/* a step is as long as two visits take */
+		if (r.visits / 2 > *steps)
 			return -1;
-		*steps -= r.visits / 4;
-		r.visits %= 4;
+		*steps -= r.visits / 2;
+		r.visits %= 2;
 		swap = now;
 		now = next;
 		next = swap;
@@ -307,7 +312,7 @@ static void *ev_re_alloc(void *ctx, size_t bytes)
 
 bool fn_matches(struct ev *e, const struct node *n, const struct cel_val *s, const struct cel_val *pattern, struct cel_val *ret)
 {
-	struct re_mem m = {e, ev_re_alloc};
+	struct re_mem m = {e, ev_re_alloc, RE_WORK_MAX};
 	const struct regex *re = n->re;
 	const char *why = NULL;
 	int r;
@@ -316,10 +321,10 @@ bool fn_matches(struct ev *e, const struct node *n, const struct cel_val *s, con
 		return ev_no_overload(e);
 	if (!re) {
 		re = regex_compile(&m, pattern->s, &why);
-		if (!re)
-			return !why || !ev_step(e, pattern->s.n * 4) ? false : ev_fail(e, CEL_E_REGEX, "bad pattern: %s", cel_string(str_c(why)));
-		if (!ev_step(e, pattern->s.n * 4 + re->work / 2))
+		if (e->fatal || !ev_step(e, 2 * (RE_WORK_MAX - m.work)))
 			return false;
+		if (!re)
+			return ev_fail(e, CEL_E_REGEX, "bad pattern: %s", cel_string(str_c(why)));
 	}
 	if (re->n > e->re_cap) {
 		e->re_mem = ev_alloc(e, RE_SETS(re->n) * sizeof(*e->re_mem));
@@ -327,7 +332,7 @@ bool fn_matches(struct ev *e, const struct node *n, const struct cel_val *s, con
 			return false;
 		e->re_cap = re->n;
 	}
-	if (!ev_step(e, 2 + re->n / 8))
+	if (!ev_step(e, 20 + re->n / 4))
 		return false;
 	r = regex_match(re, s->s, e->re_mem, &e->steps);
 	*ret = val_bool(r > 0);

@@ -5,7 +5,6 @@
 
 #define DEPTH_MAX 200
 #define REPEAT_MAX 1000
-#define WORK_MAX 400000
 #define RUNE_MAX 0x10ffff
 
 enum { F_FOLD = 1, F_MULTI = 2, F_DOT_ALL = 4 };
@@ -68,7 +67,7 @@ static uint32_t rune(struct re_parse *p)
 
 static void add(struct re_parse *p, uint32_t lo, uint32_t hi)
 {
-	if (++p->work > WORK_MAX) {
+	if (p->work++ > p->m->work) {
 		fail(p, "the pattern is too complex");
 		return;
 	}
@@ -100,6 +99,8 @@ static void tidy(struct re_parse *p, uint32_t first)
 
 	for (uint32_t i = first + 1; i < p->n; i++)
 		sorted &= p->ranges[i - 1].lo <= p->ranges[i].lo;
+	if (!sorted)
+		p->work += 4 * (p->n - first);
 	if (!sorted)
 		cel_sort(p->ranges + first, p->n - first, sizeof(*p->ranges), by_lo);
 	for (uint32_t i = first + 1; i < p->n; i++) {
@@ -177,12 +178,17 @@ static void fold(struct re_parse *p, uint32_t first)
 			add(p, f, f);
 	} else {
 		p->work += uni_folds_n;
-		for (uint32_t i = 0; i < uni_folds_n && !p->why && !p->no_memory; i++) {
+		for (uint32_t i = 0, at = first; i < uni_folds_n && !p->why && !p->no_memory; i++) {
 			uint32_t c = uni_folds[i].from;
 
-			if (!in_set(p, first, n, c))
+			while (at < n && p->ranges[at].hi < c)
+				at++;
+			if (at == n)
+				break;
+			if (p->ranges[at].lo > c)
 				continue;
-			for (uint32_t f = uni_folds[i].to; f != c; f = next_fold(f))
+			/* up to the next that is there, which sees to those after it */
+			for (uint32_t f = uni_folds[i].to; !in_set(p, first, n, f); f = next_fold(f))
 				add(p, f, f);
 		}
 	}

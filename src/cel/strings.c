@@ -188,7 +188,7 @@ static bool replace(struct ev *e, struct str s, struct str old, struct str new, 
 
 	for (; limit != 0; limit -= limit > 0) {
 		if (old.n == 0) {	/* before each character and at the end */
-			if (!text_str(e, &t, new) || !ev_step(e, 1))
+			if (!text_str(e, &t, new) || !ev_step(e, 3))
 				return false;
 			if (at == s.n)
 				break;
@@ -201,7 +201,7 @@ static bool replace(struct ev *e, struct str s, struct str old, struct str new, 
 		hit = find(s, old, at);
 		if (hit == SIZE_MAX)
 			break;
-		if (!ev_step(e, 2) || !text_put(e, &t, s.p + at, hit - at) || !text_str(e, &t, new))
+		if (!ev_step(e, 4) || !text_put(e, &t, s.p + at, hit - at) || !text_str(e, &t, new))
 			return false;
 		at = hit + old.n;
 	}
@@ -230,7 +230,7 @@ static bool split(struct ev *e, struct str s, struct str sep, int64_t limit, str
 		if (hit == SIZE_MAX)
 			break;
 		piece(&x, s.p + at, hit - at);
-		if (!list_add(e, &v, &n, &cap, &x) || !ev_step(e, 2))
+		if (!list_add(e, &v, &n, &cap, &x) || !ev_step(e, 4))
 			return false;
 		at = hit + sep.n;
 	}
@@ -250,7 +250,7 @@ static bool join(struct ev *e, const struct cel_val *list, struct str sep, struc
 
 		if (!is(&x, CEL_STRING))
 			return ev_fail(e, CEL_E_NO_OVERLOAD, "join() takes a list of strings", NO_VAL);
-		if (!ev_step(e, 2) || (i && !text_str(e, &t, sep)) || !text_str(e, &t, x.s))
+		if (!ev_step(e, 4) || (i && !text_str(e, &t, sep)) || !text_str(e, &t, x.s))
 			return false;
 	}
 	*ret = text_val(&t, CEL_STRING);
@@ -313,7 +313,7 @@ bool fn_string(struct ev *e, enum cel_fn fn, const struct cel_val *a, uint32_t n
 
 	if (!fits(fn, a, n))
 		return ev_no_overload(e);
-	if (is(&a[0], CEL_STRING) && !ev_step(e, (s.n + x.n) / 16))
+	if (!ev_step(e, 8 + (is(&a[0], CEL_STRING) ? (s.n + x.n) / 8 : 0)))
 		return false;
 	switch ((unsigned)fn) {
 	case F_CONTAINS:

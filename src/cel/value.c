@@ -163,7 +163,7 @@ static bool equal_lists(struct ev *e, const struct cel_val *a, const struct cel_
 	for (size_t i = 0; *ret && i < n; i++) {
 		struct cel_val x = cel_at(a, i), y = cel_at(b, i);
 
-		if (!equal(e, &x, &y, ret, depth + 1))
+		if (!ev_step(e, 2) || !equal(e, &x, &y, ret, depth + 1))
 			return false;
 	}
 	return true;
@@ -178,7 +178,7 @@ static bool equal_maps(struct ev *e, const struct cel_val *a, const struct cel_v
 	*ret = cel_len(a) == cel_len(b);
 	while (*ret && cel_next(a, &it, &k, &x)) {
 		found = map_find(e, b, &k, &y);
-		if (found < 0 || !ev_step(e, 1))
+		if (found < 0 || !ev_step(e, 3))
 			return false;
 		if (!found)
 			*ret = false;
@@ -297,7 +297,8 @@ int map_find(struct ev *e, const struct cel_val *map, const struct cel_val *key,
 	const struct cel_pair *p;
 	size_t probes = 0;
 
-	if (!ev_step(e, 2 + (key->kind == CEL_STRING ? key->s.n / 32 : 0)))
+	/* the JSON library hashes the key anew each time */
+	if (!ev_step(e, (map->json ? 8 : 2) + (key->kind == CEL_STRING ? key->s.n / 16 : 0)))
 		return -1;
 	if (map->json) {
 		const struct jv *v = key->kind == CEL_STRING ? jv_get_str(map->jv, key->s) : NULL;
