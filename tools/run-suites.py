@@ -59,6 +59,7 @@ SUITES = [
     Suite("rest", [VENV, "tests/e2e/test_rest.py"], 300, needs=["tests/e2e/test_rest.py"], prepare="venv"),
     Suite("placement", [VENV, "tests/e2e/test_placement.py"], 300, needs=["tests/e2e/test_placement.py"], prepare="venv"),
     Suite("children", [VENV, "tests/e2e/test_children.py"], 300, needs=["tests/e2e/test_children.py"], prepare="venv"),
+    Suite("cancel", [VENV, "tests/e2e/test_cancel.py"], 300, needs=["tests/e2e/test_cancel.py"], prepare="venv"),
     Suite("effects", [VENV, "tests/e2e/test_effects.py"], 300, needs=["tests/e2e/test_effects.py"], prepare="venv"),
     Suite("sidecar", [VENV, "tests/e2e/sidecar.py"], 300, needs=["tests/e2e/sidecar.py"], prepare="venv"),
     Suite("examples", [VENV, "tests/e2e/examples.py"], 600, needs=["tests/e2e/examples.py"], prepare="venv"),

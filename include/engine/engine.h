@@ -63,7 +63,7 @@ enum ev_kind {
 	/* tasks */
 	EV_NEW,			/* a trigger's task */
 	EV_STARTED, EV_COMPLETED, EV_FAILED,	/* report of the worker; attempt < 0: current */
-	EV_CANCEL,		/* by task id; a task in the tail is passed with .tail set (keys read from the database) */
+	EV_CANCEL,		/* by task id, .text why; a task in the tail is passed with .tail set (keys read from the database) */
 	EV_RELEASE_SLOT, EV_REFRESH,
 	EV_PUSH_FAILED,		/* START could not be written (stream gone): as lost for that attempt */
 	EV_PUSH_TOO_LARGE,	/* assembled action over the limit: FAILED, final */
@@ -103,6 +103,10 @@ struct ev_new {
 	int32_t tenant_no, step_no;
 	int8_t rank;			/* 1..3 */
 	int64_t schedule_ms, exec_ms;
+	int64_t parent_id;		/* task that spawned it; 0: none */
+	bool is_over;			/* it ends at birth, by */
+	enum attempt_status status;
+	const char *text;		/* borrowed for the call */
 	struct eng_place place;
 };
 struct ev_restore {			/* times are wall_us, INT64_MIN: null */
@@ -113,6 +117,8 @@ struct ev_restore {			/* times are wall_us, INT64_MIN: null */
 	int64_t queued_at, assigned_at, started_at, due_at;
 	int64_t schedule_ms, exec_ms;
 	bool released;
+	int64_t parent_id;
+	bool is_orphan;			/* its parent was cancelled: so is it */
 	struct eng_place place;
 };
 struct ev {
@@ -125,6 +131,7 @@ struct ev {
 	int64_t session;
 	bool on;			/* PAUSE, STALL */
 	bool no_retry;			/* FAILED */
+	const char *text;		/* CANCEL: why; static; NULL: by request */
 	int64_t ms;			/* REFRESH increment */
 	void *payload;			/* COMPLETED output / FAILED error: opaque, handed through to the FX_END or FX_RETRY, else to the ANSWER's .payload for release */
 	/* LOAD, TAIL, SCAN */
@@ -143,7 +150,7 @@ struct ev {
 
 enum fx_kind {
 	/* storing: go into the pending flush */
-	FX_INSERT,	/* task + live(assigned | queued) or task + queue_item, by .place */
+	FX_INSERT,	/* task + live(assigned | queued) or task + queue_item, by .place; PLACE_NONE: task + attempt of .status, it is over */
 	FX_ASSIGN,	/* live -> assigned */
 	FX_START,	/* live -> started; .index counts starts since the last seal */
 	FX_END,		/* attempt row, terminal; delete live or queue_item (.in_tail); .start_index >= 0: that START of this flush is void */
@@ -160,7 +167,7 @@ enum fx_kind {
 	FX_CANCEL_PUSH,	/* CANCEL_STEP_RUN with .attempt to .worker_no, if its stream is open */
 	FX_ANSWER,	/* .ref: .code and .text; code OK may carry .due_at (REFRESH) */
 };
-enum fx_place { PLACE_ASSIGNED, PLACE_QUEUED, PLACE_TAIL };
+enum fx_place { PLACE_ASSIGNED, PLACE_QUEUED, PLACE_TAIL, PLACE_NONE };
 
 struct fx {
 	enum fx_kind kind;
@@ -169,7 +176,7 @@ struct fx {
 	int32_t tenant_no, action_no, step_no, worker_no;	/* worker_no 0: none */
 	int8_t rank;			/* LOAD, SCAN, INSERT, RETRY; END of a tail row: its rank */
 	int8_t state;			/* RETRY: enum live_state */
-	int8_t status;			/* END, RETRY: enum attempt_status */
+	int8_t status;			/* END, RETRY, INSERT of what is over: enum attempt_status */
 	int16_t attempt;		/* the attempt that ends, starts, is pushed; RETRY: the one that ended */
 	int16_t app_retries, internal_retries;	/* after the change */
 	int64_t queued_at, assigned_at, started_at, finished_at, due_at;	/* wall_us, INT64_MIN null */

@@ -35,6 +35,9 @@ enum sticky { STICKY_NONE, STICKY_SOFT, STICKY_HARD };
 /* v1.WorkerLabelComparator of the wire: the worker's label, compared to what is asked for. */
 enum label_op { LABEL_EQ, LABEL_NE, LABEL_GT, LABEL_GE, LABEL_LT, LABEL_LE };
 
+/* Why a task was cancelled, in hatchet.attempt.error; never part of its result. */
+#define CANCEL_BY_PARENT "cancelled with its parent"
+
 /* hatchet.note.kind: timeline facts that cannot be computed */
 enum note_kind {
 	NOTE_REASSIGNED = 1, NOTE_SLOT_RELEASED, NOTE_TIMEOUT_REFRESHED, NOTE_COULD_NOT_SEND, NOTE_CANCEL_REQUESTED

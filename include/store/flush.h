@@ -77,6 +77,7 @@ struct loaded_row {
 	int64_t parent_id;
 	int32_t desired_no;		/* always set, and so are */
 	struct str labels;
+	bool is_orphan;			/* its parent was cancelled */
 };
 size_t flush_loads(const struct flush *f);
 size_t flush_loaded(const struct flush *f, size_t load, struct arena *a, struct loaded_row **ret);

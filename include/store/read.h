@@ -97,6 +97,8 @@ struct live_row {
 	int64_t id; int32_t tenant_no, step_no, worker_no; int16_t state, rank, attempt, app_retries, internal_retries;
 	int64_t queued_at, assigned_at, started_at, due_at, schedule_ms, exec_ms; bool released;
 	int32_t desired_no; struct str labels;	/* as flush_task has them */
+	int64_t parent_id; bool is_orphan;	/* its parent was cancelled */
+	int32_t action_no;			/* of tail rows */
 };
 struct read_live { struct live_row *p; uint32_t n; };
 void read_live(struct db *db, struct arena *a, struct read_live *ret, struct op *op);
@@ -115,9 +117,12 @@ struct input_row {
 	bool is_cut;			/* input left out for lack of room: ask again */
 };
 struct read_inputs { struct input_row *p; uint32_t n; };
-/* Runs that a task has spawned, oldest first. */
+/* Runs that a task has spawned under a key, oldest first. */
 struct child_row { int64_t id; int32_t child_index; struct str child_key; };
-struct read_children { struct child_row *p; uint32_t n; };
+struct read_children { struct child_row *p; uint32_t n; bool parent_is_cancelled; };
 void read_children(struct db *db, struct arena *a, int32_t tenant_no, int64_t parent_id, struct read_children *ret, struct op *op);
+/* Children of these parents that wait in a tail, at most @limit; none left: ret->n is 0. */
+void read_children_in_tail(struct db *db, struct arena *a, const int32_t *tenant_nos, const int64_t *parent_ids, uint32_t n, uint32_t limit,
+			   struct read_live *ret, struct op *op);
 void read_inputs(struct db *db, struct arena *a, const int64_t *ids, const int32_t *tenant_nos, uint32_t n, struct read_inputs *ret, struct op *op);
 #endif

@@ -42,7 +42,7 @@ const struct rpc_method api_rpcs[] = {
 	 "concurrency, rate limits, batch, conditions or idempotency are refused by name; "
 	 "event and cron triggers and default filters are stored and do not fire"},
 	{ADMIN "GetRunDetails", RPC_UNARY, rpc_get_run_details, DONE, NULL},
-	{ADMIN "CancelTasks", RPC_UNARY, rpc_cancel_tasks, PARTLY, "by ids or filter, at most 20000; children are not cancelled with it"},
+	{ADMIN "CancelTasks", RPC_UNARY, rpc_cancel_tasks, PARTLY, "by ids or filter, at most 20000; with what they have spawned"},
 	{ADMIN "ReplayTasks", RPC_UNARY, NULL, NOT_YET, "replay"},
 	{ADMIN "TriggerWorkflowRun", RPC_UNARY, rpc_trigger_workflow_run, PARTLY, "as TriggerWorkflow"},
 	{ADMIN "BranchDurableTask", RPC_UNARY, NULL, NOT_YET, "durable tasks"},

@@ -40,7 +40,8 @@ struct task {
 	struct due due;			/* schedule, execution or backoff deadline */
 	struct list qnode;		/* waiting: in need->waiting[rank] */
 	struct list wnode;		/* assigned, started: in worker->running */
-	int64_t id;
+	struct list sibling;		/* in family->children */
+	int64_t id, parent_id;
 	struct step *step;		/* of its need, and so is the queue */
 	struct queue *queue;
 	struct need *need;
@@ -92,9 +93,20 @@ struct worker {
 	bool stream_open, paused, stalled, ended, is_silent;
 };
 
-/* A task that ended in the tail, remembered until no read that still saw it there can come in. */
-struct gone {
+/* Tasks in memory that one parent has spawned. */
+struct family {
+	int64_t parent_id;
+	struct list children;
+};
+
+/* Ids of what has just happened, remembered until no read from before it can come in. */
+struct happened {
 	int64_t id, at;
+};
+struct recent {
+	struct imap ids;
+	VEC(struct happened) order;
+	size_t first;
 };
 
 struct engine {
@@ -110,9 +122,10 @@ struct engine {
 	uint32_t gen;
 	int32_t n_starts;
 	uint64_t n_waiting, n_running, n_backoff, n_tails;
-	struct imap gone;
-	VEC(struct gone) gone_order;
-	size_t gone_first;
+	struct recent gone;		/* ended in the tail */
+	struct imap families;
+	struct recent cancelled;	/* that may have spawned */
+	VEC(int64_t) orphaned;		/* parents whose children are still to be cancelled */
 };
 
 /* eng_step.c */
@@ -132,6 +145,7 @@ void task_leave_worker(struct engine *e, struct task *t);
 struct fx *task_ending(struct engine *e, struct task *t, enum fx_kind kind, enum attempt_status status, const char *text,
 		       void *payload);
 void task_end(struct engine *e, struct task *t, enum attempt_status status, const char *text, void *payload);
+void task_cancel(struct engine *e, struct task *t, const char *why);	/* its worker is told */
 void task_fail(struct engine *e, struct task *t, enum attempt_status status, bool no_retry, const char *text, void *payload);
 void task_lost(struct engine *e, struct task *t, enum note_kind note, const char *text);
 void task_due(struct engine *e, struct task *t);
@@ -148,6 +162,16 @@ void need_free(struct need *n);
 bool need_fits(const struct need *n, const struct worker *w);	/* @w can take one now */
 bool need_ever_fits(const struct need *n, const struct worker *w);	/* when all its slots are free */
 struct worker *need_pick(struct need *n, struct worker *free_one);	/* the best worker now; @free_one fits, if given */
+
+/* eng_family.c */
+void family_join(struct engine *e, struct task *t, int64_t parent_id);
+void family_leave(struct engine *e, struct task *t);
+void family_orphan(struct engine *e, const struct task *t);	/* @t ends cancelled */
+bool family_is_orphan(const struct engine *e, int64_t parent_id);
+void family_run(struct engine *e);				/* cancels whom the events so far have orphaned */
+void recent_add(struct engine *e, struct recent *r, int64_t id);
+bool recent_has(const struct recent *r, int64_t id);
+void recent_fini(struct recent *r);
 
 /* eng_sched.c */
 struct queue *queue_get(struct engine *e, int32_t tenant_no, int32_t action_no);

@@ -5,9 +5,8 @@
  * no worker meets now is blocked: nothing of it is looked at again until a worker's event. */
 #include "eng_int.h"
 
-/* LOAD_OVER: what a head may load when all heads together are full, so that no queue starves another.
- * READ_MAX_US: longer than any answer of the database takes. */
-enum { LOAD_OVER = 100, RESCAN_US = 50000, READ_MAX_US = 60000000 };
+/* LOAD_OVER: what a head may load when all heads together are full, so that no queue starves another. */
+enum { LOAD_OVER = 100, RESCAN_US = 50000 };
 
 struct queue *queue_get(struct engine *e, int32_t tenant_no, int32_t action_no)
 {
@@ -216,21 +215,6 @@ static void load_done(struct engine *e, struct queue *q, struct rank *r, const s
 	vec_clear(&r->cancels);
 }
 
-static void gone_add(struct engine *e, int64_t id)
-{
-	size_t n = e->gone_order.n;
-
-	while (e->gone_first < n && e->gone_order.p[e->gone_first].at < e->now.mono_us - READ_MAX_US)
-		(void)imap_del(&e->gone, e->gone_order.p[e->gone_first++].id);
-	if (e->gone_first > n / 2) {
-		memmove(e->gone_order.p, e->gone_order.p + e->gone_first, (n - e->gone_first) * sizeof(e->gone_order.p[0]));
-		e->gone_order.n -= e->gone_first;
-		e->gone_first = 0;
-	}
-	vec_push(&e->gone_order, ((struct gone){id, e->now.mono_us}));
-	(void)imap_put(&e->gone, id, e);
-}
-
 /* Ends a row that a read has seen in the tail.  Reads take their time: it may have been loaded or ended since. */
 bool tail_end(struct engine *e, const struct ev *ev, enum attempt_status status, const char *text)
 {
@@ -239,9 +223,9 @@ bool tail_end(struct engine *e, const struct ev *ev, enum attempt_status status,
 	struct task *t;
 	struct fx *fx;
 
-	if (!s || ev->id <= q->ranks[ev->rank].loaded_to || imap_get(&e->gone, ev->id))
+	if (!s || ev->id <= q->ranks[ev->rank].loaded_to || recent_has(&e->gone, ev->id))
 		return false;
-	gone_add(e, ev->id);
+	recent_add(e, &e->gone, ev->id);
 	t = task_new(e, ev->id);
 	t->need = need_get(e, s, NULL);	/* whatever it asked for: it ends */
 	t->step = s;

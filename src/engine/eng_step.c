@@ -138,8 +138,13 @@ void engine_free(struct engine *e)
 	for (size_t i = 0; i < e->slabs.n; i++)
 		free(e->slabs.p[i]);
 	vec_fini(&e->slabs);
-	vec_fini(&e->gone_order);
-	imap_fini(&e->gone);
+	it = 0;
+	while ((p = imap_next(&e->families, &it, &key)))
+		free(p);
+	recent_fini(&e->gone);
+	recent_fini(&e->cancelled);
+	vec_fini(&e->orphaned);
+	imap_fini(&e->families);
 	imap_fini(&e->tasks);
 	imap_fini(&e->steps);
 	imap_fini(&e->queues);
@@ -272,8 +277,10 @@ void engine_step(struct engine *e, struct now now, const struct ev *evs, size_t 
 {
 	e->now = now;
 	e->out = out;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		dispatch(e, &evs[i]);
+		family_run(e);
+	}
 	fire(e);
 	sched_run(e);
 	e->out = NULL;

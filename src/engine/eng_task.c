@@ -27,6 +27,7 @@ struct task *task_new(struct engine *e, int64_t id)
 void task_free(struct engine *e, struct task *t)
 {
 	assert(!list_linked(&t->qnode) && !list_linked(&t->wnode));
+	family_leave(e, t);
 	heap_del(&e->dues, &t->due.it);
 	(void)imap_del(&e->tasks, t->id);
 	need_put(e, t->need);
@@ -161,6 +162,8 @@ struct fx *task_ending(struct engine *e, struct task *t, enum fx_kind kind, enum
 void task_end(struct engine *e, struct task *t, enum attempt_status status, const char *text, void *payload)
 {
 	(void)task_ending(e, t, FX_END, status, text, payload);
+	if (status == ATTEMPT_CANCELLED)
+		family_orphan(e, t);
 	leave_state(e, t);
 	task_free(e, t);
 }
@@ -244,6 +247,12 @@ static void cancel_push(struct engine *e, const struct task *t)
 		(void)eng_fx(e, FX_CANCEL_PUSH, t);
 }
 
+void task_cancel(struct engine *e, struct task *t, const char *why)
+{
+	cancel_push(e, t);
+	task_end(e, t, ATTEMPT_CANCELLED, why, NULL);
+}
+
 /* As Go writes a duration: 300ms, 1.25s, 1m0s, 1h0m0.5s. */
 const char *eng_text(struct engine *e, const char *head, int64_t ms)
 {
@@ -306,6 +315,20 @@ void task_confirm_due(struct engine *e, struct task *t)
 
 /* --- events ---------------------------------------------------------------------------------------------------------------- */
 
+/* It never waits and never runs: its row says at once how it ended. */
+static void born_over(struct engine *e, struct task *t, const struct ev *ev, enum attempt_status status, const char *text)
+{
+	struct fx *fx = eng_store(e, FX_INSERT, t);
+
+	fx->place = PLACE_NONE;
+	fx->status = (int8_t)status;
+	fx->text = text;
+	fx->payload = ev->payload;
+	fx->finished_at = t->queued_at;
+	eng_answer(e, ev, ERR_OK, NULL);
+	task_free(e, t);
+}
+
 static void on_new(struct engine *e, const struct ev *ev)
 {
 	struct step *s = imap_get(&e->steps, ev->new.step_no);
@@ -323,6 +346,11 @@ static void on_new(struct engine *e, const struct ev *ev)
 	t->exec_ms = ev->new.exec_ms;
 	t->queued_at = e->now.wall_us;
 	t->due_at = after_ms(e, t->schedule_ms);
+	if (ev->new.is_over || family_is_orphan(e, ev->new.parent_id)) {
+		born_over(e, t, ev, ev->new.is_over ? ev->new.status : ATTEMPT_CANCELLED, ev->new.is_over ? ev->new.text : CANCEL_BY_PARENT);
+		return;
+	}
+	family_join(e, t, ev->new.parent_id);
 	if (queue_takes_now(e, q, t->need, t->rank))
 		w = need_pick(t->need, NULL);
 	if (w) {
@@ -370,6 +398,7 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 	t->schedule_ms = r->schedule_ms;
 	t->exec_ms = r->exec_ms;
 	t->due_at = r->due_at;
+	family_join(e, t, r->parent_id);
 	if (loaded)
 		t->queue->ranks[t->rank].loaded_to = MAX(t->queue->ranks[t->rank].loaded_to, t->id);
 	if (loaded || r->state == LIVE_QUEUED) {
@@ -389,10 +418,12 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 		t->started_at = r->started_at;
 		t->session = 0;
 		set_due(e, t, r->due_at);
-		if (r->released) {
+		if (r->released)
 			task_release_slot(e, t);
-		}
 	}
+	t = imap_get(&e->tasks, r->id);
+	if (t && (r->is_orphan || family_is_orphan(e, r->parent_id)))
+		task_cancel(e, t, CANCEL_BY_PARENT);
 }
 
 static bool is_running(const struct task *t)
@@ -418,8 +449,8 @@ static void on_cancel(struct engine *e, struct task *t, const struct ev *ev)
 		eng_answer(e, ev, ERR_OK, NULL);
 		return;
 	}
-	cancel_push(e, t);
-	task_end(e, t, ATTEMPT_CANCELLED, NULL, NULL);
+	task_cancel(e, t, ev->text);
+	family_run(e);
 	eng_answer(e, ev, ERR_OK, NULL);
 }
 
@@ -506,7 +537,7 @@ static void tail_cancel(struct engine *e, const struct ev *ev)
 
 	if (r->loading)
 		vec_push(&r->cancels, *ev);
-	else if (tail_end(e, ev, ATTEMPT_CANCELLED, NULL))
+	else if (tail_end(e, ev, ATTEMPT_CANCELLED, ev->text))
 		eng_answer(e, ev, ERR_OK, NULL);
 	else
 		eng_answer(e, ev, ERR_NOT_FOUND, "not in memory");	/* read before it left the tail: the shell looks again */

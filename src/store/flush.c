@@ -496,7 +496,7 @@ static void loaded_row(const struct db_rows *rows, unsigned i, struct loaded_row
 		.input = db_get_text(rows, i, 13), .metadata = db_get_text(rows, i, 14), .priority = (int16_t)db_get_int(rows, i, 15),
 		.parent_id = db_get_int(rows, i, 16), .child_index = db_is_null(rows, i, 17) ? -1 : (int32_t)db_get_int(rows, i, 17),
 		.child_key = db_get_text(rows, i, 18), .desired_no = db_is_null(rows, i, 19) ? 0 : (int32_t)db_get_int(rows, i, 19),
-		.labels = db_get_text(rows, i, 20)};
+		.labels = db_get_text(rows, i, 20), .is_orphan = db_get_bool(rows, i, 21)};
 }
 
 /* two loads of one queue in one flush: after a lost reply the first is given the rows of both */

@@ -380,7 +380,8 @@ static void live_done(struct op *op, const struct err *err)
 				.assigned_at = db_get_time(rows, i, 10), .started_at = db_get_time(rows, i, 11),
 				.due_at = db_get_time(rows, i, 12), .schedule_ms = db_get_int(rows, i, 13),
 				.exec_ms = db_get_int(rows, i, 14), .released = db_get_bool(rows, i, 15),
-				.desired_no = i32(rows, i, 16), .labels = arena_dup(r->a, db_get_text(rows, i, 17))};
+				.desired_no = i32(rows, i, 16), .labels = arena_dup(r->a, db_get_text(rows, i, 17)),
+				.parent_id = db_get_int(rows, i, 18), .is_orphan = db_get_bool(rows, i, 19)};
 	}
 	op_done(r->user, err);
 }
@@ -431,6 +432,15 @@ void read_max_id(struct db *db, struct arena *a, int64_t *ret, struct op *op)
 	db_submit(db, DB_READ, r->q, &r->op);
 }
 
+/* The columns that both statements about tails begin with. */
+static struct live_row tail_live(const struct db_rows *rows, unsigned i)
+{
+	return (struct live_row){.id = db_get_int(rows, i, 0), .step_no = i32(rows, i, 1), .state = LIVE_QUEUED,
+		.attempt = i16(rows, i, 2), .app_retries = i16(rows, i, 3), .internal_retries = i16(rows, i, 4),
+		.queued_at = db_get_time(rows, i, 5), .assigned_at = INT64_MIN, .started_at = INT64_MIN,
+		.due_at = db_get_time(rows, i, 6), .schedule_ms = db_get_int(rows, i, 7), .exec_ms = db_get_int(rows, i, 8)};
+}
+
 static void tail_due_done(struct op *op, const struct err *err)
 {
 	struct reading *r = op->arg;
@@ -447,13 +457,9 @@ static void tail_due_done(struct op *op, const struct err *err)
 				*r->ret_next_due = db_get_time(rows, i, 6);
 				continue;
 			}
-			ret->p[ret->n++] = (struct live_row){
-				.tenant_no = r->of.tenant_no, .rank = r->of.rank,
-				.id = db_get_int(rows, i, 0), .step_no = i32(rows, i, 1), .state = LIVE_QUEUED,
-				.attempt = i16(rows, i, 2), .app_retries = i16(rows, i, 3),
-				.internal_retries = i16(rows, i, 4), .queued_at = db_get_time(rows, i, 5),
-				.assigned_at = INT64_MIN, .started_at = INT64_MIN, .due_at = db_get_time(rows, i, 6),
-				.schedule_ms = db_get_int(rows, i, 7), .exec_ms = db_get_int(rows, i, 8)};
+			ret->p[ret->n] = tail_live(rows, i);
+			ret->p[ret->n].tenant_no = r->of.tenant_no;
+			ret->p[ret->n++].rank = r->of.rank;
 		}
 	}
 	op_done(r->user, err);
@@ -510,12 +516,16 @@ static void children_done(struct op *op, const struct err *err)
 	const struct db_rows *rows = db_query_rows(r->q);
 	struct read_children *ret = r->ret;
 
+	unsigned n = db_rows_n(rows);
+
 	if (!err) {
-		ret->n = db_rows_n(rows);
-		ret->p = ARENA_ARRAY(r->a, struct child_row, ret->n + 1);
-		for (unsigned i = 0; i < ret->n; i++)
-			ret->p[i] = (struct child_row){.id = db_get_int(rows, i, 0),
-				.child_index = db_is_null(rows, i, 1) ? -1 : i32(rows, i, 1), .child_key = db_get_text(rows, i, 2)};
+		*ret = (struct read_children){.p = ARENA_ARRAY(r->a, struct child_row, n + 1)};
+		for (unsigned i = 0; i < n; i++)
+			if (db_is_null(rows, i, 0))
+				ret->parent_is_cancelled = i32(rows, i, 1) == ATTEMPT_CANCELLED;
+			else
+				ret->p[ret->n++] = (struct child_row){.id = db_get_int(rows, i, 0),
+					.child_index = db_is_null(rows, i, 1) ? -1 : i32(rows, i, 1), .child_key = db_get_text(rows, i, 2)};
 	}
 	op_done(r->user, err);
 }
@@ -526,5 +536,35 @@ void read_children(struct db *db, struct arena *a, int32_t tenant_no, int64_t pa
 
 	db_bind_i32(r->q, tenant_no);
 	db_bind_i64(r->q, parent_id);
+	db_submit(db, DB_READ, r->q, &r->op);
+}
+
+static void children_in_tail_done(struct op *op, const struct err *err)
+{
+	struct reading *r = op->arg;
+	const struct db_rows *rows = db_query_rows(r->q);
+	struct read_live *ret = r->ret;
+
+	if (!err) {
+		ret->n = db_rows_n(rows);
+		ret->p = ARENA_ARRAY(r->a, struct live_row, ret->n + 1);
+		for (unsigned i = 0; i < ret->n; i++) {
+			ret->p[i] = tail_live(rows, i);
+			ret->p[i].tenant_no = i32(rows, i, 9);
+			ret->p[i].action_no = i32(rows, i, 10);
+			ret->p[i].rank = i16(rows, i, 11);
+		}
+	}
+	op_done(r->user, err);
+}
+
+void read_children_in_tail(struct db *db, struct arena *a, const int32_t *tenant_nos, const int64_t *parent_ids, uint32_t n, uint32_t limit,
+			   struct read_live *ret, struct op *op)
+{
+	struct reading *r = reading_new(a, SQL_CHILDREN_IN_TAIL, children_in_tail_done, ret, op);
+
+	bind_ints(r, DB_INT4, tenant_nos, n);
+	bind_ints(r, DB_INT8, parent_ids, n);
+	db_bind_i32(r->q, (int32_t)limit);
 	db_submit(db, DB_READ, r->q, &r->op);
 }

@@ -1,4 +1,5 @@
-/* Children of a task: one for each key.  A parent that runs again finds what it has spawned instead of spawning it twice.
+/* Children of a task: one for each key, and none outlives a cancel.  A parent that runs again finds what it has spawned instead
+ * of spawning it twice; what a cancelled parent still spawns is born cancelled.
  *
  * A family is the keys of one parent: read from the database when one of its children is triggered, kept while the parent
  * lives and is in use.  Every child passes here before the engine hears of it, so that a family knows also those that are not
@@ -15,7 +16,7 @@ struct family {
 	struct svc *s;
 	int64_t parent_id;
 	int32_t tenant_no;
-	bool is_loaded;
+	bool is_loaded, is_cancelled;	/* cancelled: the parent */
 	uint64_t engine_no;		/* what was read for another engine says nothing */
 	uint32_t n_pending;		/* children that are not stored yet */
 	size_t bytes;
@@ -101,6 +102,7 @@ static void loaded(struct op *op, const struct err *err)
 	arena_free(f->a);
 	f->a = NULL;
 	f->is_loaded = !err;
+	f->is_cancelled = !err && f->rows.parent_is_cancelled;
 	memset(&f->waiting, 0, sizeof(f->waiting));
 	for (size_t i = 0; i < waiting.n; i++)
 		if (err)
@@ -150,12 +152,20 @@ static struct family *family_get(struct svc *s, int32_t tenant_no, int64_t paren
 	return f;
 }
 
+static bool is_alive(const struct svc *s, int64_t parent_id)
+{
+	struct eng_task_view v;
+
+	return engine_task(s->engine, parent_id, &v);
+}
+
 bool child_families_known(struct svc *s, int32_t tenant_no, struct svc_trigger_item *items, uint32_t n, struct op *op)
 {
 	struct spawn *w = NULL;
 
 	for (uint32_t i = 0; i < n; i++) {
-		struct family *f = is_keyed(&items[i]) ? family_get(s, tenant_no, items[i].parent_id) : NULL;
+		bool asks = is_keyed(&items[i]) || (items[i].parent_id && !is_alive(s, items[i].parent_id));
+		struct family *f = asks ? family_get(s, tenant_no, items[i].parent_id) : NULL;
 
 		if (!f || f->is_loaded)
 			continue;
@@ -177,6 +187,13 @@ int64_t child_find(struct svc *s, const struct svc_trigger_item *it)
 	char buf[16];
 
 	return f ? (int64_t)(intptr_t)smap_get(&f->keys, key_of(it->child_key, it->child_index, buf)) : 0;
+}
+
+bool child_is_orphan(struct svc *s, const struct svc_trigger_item *it)
+{
+	const struct family *f = it->parent_id && !is_alive(s, it->parent_id) ? imap_get(&s->families, it->parent_id) : NULL;
+
+	return f && f->is_cancelled;
 }
 
 void child_add(struct svc *s, const struct svc_trigger_item *it)
@@ -202,12 +219,116 @@ void child_stored(struct svc *s, const struct svc_trigger_item *it, bool ok)
 		(void)smap_del(&f->keys, key_of(it->child_key, it->child_index, buf));
 }
 
-void child_parent_ended(struct svc *s, int64_t id)
-{
-	struct family *f = imap_get(&s->families, id);
+/* --- children of the cancelled that wait in a tail: found and ended, some at a time --------------------------------------- */
 
+enum { PARENTS_MAX = 1000, TAIL_CHILDREN_MAX = 1000 };
+
+struct orphaning {
+	struct svc *s;
+	struct arena *a;
+	struct op op;
+	uint64_t engine_no;
+	struct read_live rows;
+	int32_t tenant_nos[PARENTS_MAX];
+	int64_t ids[PARENTS_MAX];
+	uint32_t n;
+};
+
+static void orphans_next(struct svc *s, struct orphaning *o);
+
+/* What this round found has ended: is there more? */
+static void orphans_ended(struct op *op, const struct err *err)
+{
+	struct orphaning *o = op->arg;
+
+	(void)err;
+	orphans_next(o->s, o);
+}
+
+static void orphans_found(struct op *op, const struct err *err)
+{
+	struct orphaning *o = op->arg;
+	struct svc *s = o->s;
+	struct ev *ev;
+
+	if (err || o->engine_no != s->engine_no || !s->loaded || o->rows.n == 0) {
+		o->n = 0;	/* whatever is left cannot start: a load sees whose children they are */
+		orphans_next(s, o);
+		return;
+	}
+	for (uint32_t i = 0; i < o->rows.n; i++) {
+		const struct live_row *r = &o->rows.p[i];
+
+		ev = svc_event(s, EV_CANCEL);
+		ev->id = r->id;
+		ev->tenant_no = r->tenant_no;
+		ev->attempt = -1;
+		ev->text = CANCEL_BY_PARENT;
+		ev->tail = true;
+		ev->action_no = r->action_no;
+		ev->rank = (int8_t)r->rank;
+		ev->restore = (struct ev_restore){.id = r->id, .tenant_no = r->tenant_no, .step_no = r->step_no, .state = LIVE_QUEUED,
+			.rank = (int8_t)r->rank, .attempt = r->attempt, .app_retries = r->app_retries,
+			.internal_retries = r->internal_retries, .queued_at = r->queued_at, .assigned_at = INT64_MIN,
+			.started_at = INT64_MIN, .due_at = r->due_at};
+	}
+	o->op = (struct op){.fn = orphans_ended, .arg = o};
+	ev = svc_event(s, EV_ECHO);
+	ev->ref = call_new(s, CALL_CANCEL, &o->op);
+}
+
+static void orphans_next(struct svc *s, struct orphaning *o)
+{
+	if (o->n == 0) {
+		size_t n = MIN(s->orphaned.n, PARENTS_MAX);
+
+		for (size_t i = 0; i < n; i++) {
+			o->tenant_nos[i] = s->orphaned.p[s->orphaned.n - n + i].tenant_no;
+			o->ids[i] = s->orphaned.p[s->orphaned.n - n + i].id;
+		}
+		s->orphaned.n -= n;
+		o->n = (uint32_t)n;
+	}
+	if (o->n == 0 || !s->loaded || engine_stats(s->engine).tails == 0) {
+		vec_clear(&s->orphaned);
+		s->is_orphaning = false;
+		arena_free(o->a);
+		free(o);
+		return;
+	}
+	arena_reset(o->a);
+	o->engine_no = s->engine_no;
+	o->op = (struct op){.fn = orphans_found, .arg = o};
+	read_children_in_tail(s->db, o->a, o->tenant_nos, o->ids, o->n, TAIL_CHILDREN_MAX, &o->rows, &o->op);
+}
+
+static void orphan_tail(struct svc *s, const struct fx *fx)
+{
+	struct orphaning *o;
+
+	if (engine_stats(s->engine).tails == 0)
+		return;
+	vec_push(&s->orphaned, ((struct orphaned){fx->id, fx->tenant_no}));
+	if (s->is_orphaning)
+		return;
+	s->is_orphaning = true;
+	o = xcalloc(1, sizeof(*o));
+	o->s = s;
+	o->a = arena_new(16u << 20);
+	orphans_next(s, o);
+}
+
+void child_parent_ended(struct svc *s, const struct fx *fx)
+{
+	struct family *f = imap_get(&s->families, fx->id);
+	bool has_run = fx->attempt > 0 || fx->assigned_at != INT64_MIN;
+
+	if (f)
+		f->is_cancelled = fx->status == ATTEMPT_CANCELLED;
 	if (f && f->is_loaded && f->n_pending == 0)
 		family_free(f);
+	if (fx->status == ATTEMPT_CANCELLED && has_run)
+		orphan_tail(s, fx);
 }
 
 void child_fini(struct svc *s)
@@ -223,6 +344,7 @@ void child_fini(struct svc *s)
 		family_free(f);
 	}
 	imap_fini(&s->families);
+	vec_fini(&s->orphaned);
 }
 
 void child_clear(struct svc *s)

@@ -62,6 +62,8 @@ struct svc_worker {
 	int64_t full_since_us;
 };
 
+struct orphaned { int64_t id; int32_t tenant_no; };
+
 struct listener {			/* one open Listen stream */
 	struct svc *s;
 	struct svc_worker *w;
@@ -117,6 +119,8 @@ struct svc {
 	struct imap families;		/* parent id -> struct family */
 	struct list families_used;
 	size_t family_bytes;
+	VEC(struct orphaned) orphaned;	/* parents whose children in tails are still to be cancelled */
+	bool is_orphaning;
 
 	/* workers */
 	struct imap workers;		/* worker_no -> struct svc_worker */
@@ -195,9 +199,10 @@ const struct eng_label *svc_labels(struct svc *s, const struct cat_worker *w);
 bool child_families_known(struct svc *s, int32_t tenant_no, struct svc_trigger_item *items, uint32_t n, struct op *op);	/* false: the
 			* call is triggered again when they are, or fails */
 int64_t child_find(struct svc *s, const struct svc_trigger_item *it);	/* 0: none with that key */
+bool child_is_orphan(struct svc *s, const struct svc_trigger_item *it);	/* its parent was cancelled */
 void child_add(struct svc *s, const struct svc_trigger_item *it);	/* with its id, not stored yet */
 void child_stored(struct svc *s, const struct svc_trigger_item *it, bool ok);
-void child_parent_ended(struct svc *s, int64_t id);
+void child_parent_ended(struct svc *s, const struct fx *fx);
 void child_clear(struct svc *s);
 void child_fini(struct svc *s);
 

@@ -70,7 +70,7 @@ static void restore_rows(struct svc *s)
 			.app_retries = r->app_retries, .internal_retries = r->internal_retries, .queued_at = r->queued_at,
 			.assigned_at = r->assigned_at, .started_at = r->started_at, .due_at = r->due_at,
 			.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .released = r->released,
-			.place = svc_place_stored(s, r->desired_no, r->labels)};
+			.parent_id = r->parent_id, .is_orphan = r->is_orphan, .place = svc_place_stored(s, r->desired_no, r->labels)};
 	}
 	for (uint32_t i = 0; i < s->load_tails.n; i++) {
 		const struct tail_row *r = &s->load_tails.p[i];

@@ -50,6 +50,7 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 		struct svc_trigger_item *it = &items[i];
 		const struct cat_step *step = it->version->steps[0];
 		int16_t priority = it->priority ? it->priority : it->version->default_priority;
+		bool is_orphan;
 		struct ev *ev;
 
 		it->id = child_find(s, it);
@@ -61,6 +62,7 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 			continue;
 		}
 		it->id = engine_next_id(s->engine, now, tenant_no);
+		is_orphan = child_is_orphan(s, it);
 		child_add(s, it);
 		ev = svc_event(s, EV_NEW);
 		ev->ref = c;
@@ -69,6 +71,7 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 		ev->payload = it;
 		ev->new = (struct ev_new){.id = it->id, .tenant_no = tenant_no, .step_no = step->step_no,
 			.rank = (int8_t)rank_of_priority(priority), .schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms,
+			.parent_id = it->parent_id, .is_over = is_orphan, .status = ATTEMPT_CANCELLED, .text = CANCEL_BY_PARENT,
 			.place = svc_place(s, it->desired_no, it->labels.p != NULL, it->wants, it->n_wants)};
 	}
 }

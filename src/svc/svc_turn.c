@@ -88,6 +88,8 @@ static bool is_storing(enum fx_kind k)
 
 static struct str fx_payload(const struct fx *fx)
 {
+	if (fx->kind == FX_INSERT)
+		return fx->text ? str_c(fx->text) : STR_NULL;
 	if (fx->payload)
 		return ((const struct call *)fx->payload)->payload;
 	return fx->text ? str_c(fx->text) : STR_NULL;
@@ -223,7 +225,11 @@ static void build_insert(struct svc *s, const struct fx *fx)
 		.schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms, .input = it->input, .metadata = it->metadata,
 		.desired_no = it->desired_no, .labels = it->labels});
 	l = live_row(fx, fx->place == PLACE_ASSIGNED ? LIVE_ASSIGNED : LIVE_QUEUED);
-	if (fx->place == PLACE_TAIL)
+	if (fx->place == PLACE_NONE)
+		flush_end(s->flush, &(struct flush_end){.tenant_no = fx->tenant_no, .id = fx->id, .status = fx->status,
+			.workflow_no = v->workflow->workflow_no, .queued_at = fx->queued_at, .assigned_at = INT64_MIN,
+			.started_at = INT64_MIN, .finished_at = fx->finished_at, .error = fx->text ? str_c(fx->text) : STR_NULL});
+	else if (fx->place == PLACE_TAIL)
 		flush_tail(s->flush, &l);
 	else
 		flush_live(s->flush, &l);
@@ -317,7 +323,7 @@ static void release_loads(struct svc *s, const struct fx *fx, size_t load)
 			.state = LIVE_QUEUED, .rank = (int8_t)r->rank, .attempt = r->attempt, .app_retries = r->app_retries,
 			.internal_retries = r->internal_retries, .queued_at = r->queued_at, .assigned_at = INT64_MIN,
 			.started_at = INT64_MIN, .due_at = r->due_at, .schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms,
-			.place = svc_place_stored(s, r->desired_no, r->labels)};
+			.parent_id = r->parent_id, .is_orphan = r->is_orphan, .place = svc_place_stored(s, r->desired_no, r->labels)};
 	}
 	ev = svc_event(s, EV_LOAD_DONE);
 	ev->tenant_no = fx->tenant_no;
@@ -338,6 +344,15 @@ static void count_end(struct svc *s, const struct fx *fx)
 		s->figures.failed++;
 }
 
+static void release_end(struct svc *s, const struct fx *fx)
+{
+	count_end(s, fx);
+	input_drop(s, fx->id);
+	child_parent_ended(s, fx);
+	subs_on_end(s, fx, fx_payload(fx));
+	watch_on_end(s, fx, fx_payload(fx));
+}
+
 /* A cached input is needed until the push; what waits keeps it as long as there is room. */
 static void release_one(struct svc *s, const struct fx *fx, size_t *load)
 {
@@ -346,13 +361,11 @@ static void release_one(struct svc *s, const struct fx *fx, size_t *load)
 		s->figures.created++;
 		child_stored(s, fx->payload, true);
 		watch_on_commit(s, fx);
+		if (fx->place == PLACE_NONE)
+			release_end(s, fx);
 		break;
 	case FX_END:
-		count_end(s, fx);
-		input_drop(s, fx->id);
-		child_parent_ended(s, fx->id);
-		subs_on_end(s, fx, fx_payload(fx));
-		watch_on_end(s, fx, fx_payload(fx));
+		release_end(s, fx);
 		break;
 	case FX_RETRY:
 		s->figures.retried++;
@@ -560,7 +573,7 @@ static void take_effects(struct svc *s)
 			p = pend_new();
 			list_push_back(&s->pends, &p->node);
 		} else {
-			if (fx->kind == FX_INSERT && fx->place != PLACE_TAIL)
+			if (fx->kind == FX_INSERT && (fx->place == PLACE_ASSIGNED || fx->place == PLACE_QUEUED))
 				input_put(s, fx->payload, fx->place == PLACE_ASSIGNED);
 			pend_add(s, p, fx);
 		}

@@ -19,6 +19,7 @@ enum { MS = 1000, SEC = 1000000 };
 	X(lost_unconfirmed) X(lost_push) X(lost_max) X(cancel_tail) X(cancel_queued) X(cancel_backoff) X(cancel_assigned)   \
 	X(cancel_started) X(cancel_final) X(foreign) X(late) X(duplicate) X(void_start) X(released) X(refreshed) X(stalled) \
 	X(too_large) X(reconnect) X(idle_compared)                                                                           \
+	X(child) X(born_over) X(by_parent) X(by_parent_running) X(orphan_loaded) X(orphan_tail)                                \
 	X(label_required) X(label_missed) X(labels_changed) X(desired_met) X(desired_missed)
 enum cover {
 #define COVER_X(n) C_##n,
@@ -43,6 +44,9 @@ struct rec {
 	int64_t id;
 	int32_t tenant_no, action_no, step_no;
 	int64_t schedule_ms, exec_ms;
+	struct rec *parent;
+	bool is_orphan;			/* when it was loaded */
+	uint32_t cancelled_gen;		/* server that ended it as cancelled, not stored maybe */
 	int32_t desired_no;
 	bool has_wants;
 	uint32_t n_wants;
@@ -169,6 +173,7 @@ struct rec *rec_of(const struct sim *s, int64_t id);
 bool db_is_refused(const struct sim *s, const struct pend *p);
 void db_commit(struct sim *s, struct pend *p);
 bool rec_is_final(const struct rec *r);
+bool rec_is_cancelled(const struct rec *r);
 void db_check_idle(struct sim *s);
 
 /* sim_check.c: what is seen when an effect is made, when it is released, after each step */
@@ -179,6 +184,8 @@ void check_step(struct sim *s);
 void check_end(struct sim *s);
 
 /* sim_shell.c */
+struct timer *server_timer(struct sim *s, int64_t us, void (*fn)(struct sim *, struct timer *), void *p);	/* @p is freed after it */
+struct ev_restore row_of(const struct sim *s, const struct rec *r);
 struct ev *shell_event(struct sim *s, enum ev_kind kind);
 struct call *shell_call(struct sim *s, enum call_kind kind, struct rec *r, int32_t tenant_no, int32_t attempt, int32_t worker_no);
 void shell_trigger(struct sim *s, struct rec *r);
@@ -192,6 +199,10 @@ void shell_start(struct sim *s);
 void shell_kill(struct sim *s);
 void shell_turn(struct sim *s);
 bool shell_is_idle(const struct sim *s);
+
+/* sim_read.c */
+void scan_start(struct sim *s, const struct fx *fx);
+void orphans_find(struct sim *s, int64_t parent_id);
 
 /* sim_actors.c */
 void actors_init(struct sim *s);

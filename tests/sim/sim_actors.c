@@ -289,6 +289,16 @@ static struct rec *rec_new(struct sim *s)
 		r->has_wants = true;
 		r->n_wants = some_wants(s, r->wants);
 	}
+	if (s->all.n && chance(s, 250)) {
+		struct rec *parent = s->all.p[s->all.n - 1 - below(s, MIN(s->all.n, 40))];
+
+		for (int i = 0; i < 20 && parent->state != LIVE_STARTED; i++)
+			parent = s->all.p[s->all.n - 1 - below(s, MIN(s->all.n, 200))];
+		if (parent->tenant_no == r->tenant_no && parent->pushed[0]) {
+			r->parent = parent;
+			s->cover[C_child]++;
+		}
+	}
 	MUST(s, !imap_put(&s->recs, r->id, r), "id %lld is used twice", (long long)r->id);
 	vec_push(&s->all, r);
 	vec_push(&s->open, r);

@@ -5,6 +5,12 @@
 
 enum { OVERDUE_US = 30 * SEC };
 
+/* By this server, or before it. */
+static bool is_cancelled(const struct sim *s, const struct rec *r)
+{
+	return r->cancelled_gen == s->gen || rec_is_cancelled(r);
+}
+
 static void seen_cancel(struct sim *s, const struct fx *fx)
 {
 	static const enum cover states[] = {[LIVE_QUEUED] = C_cancel_queued, [LIVE_ASSIGNED] = C_cancel_assigned,
@@ -73,8 +79,16 @@ static void check_ending(struct sim *s, const struct rec *r, const struct fx *fx
 		s->cover[c ? C_failed : C_lost_max]++;
 		break;
 	case ATTEMPT_CANCELLED:
-		MUST(s, r->cancel_asked, "task %lld: cancelled by nobody", (long long)r->id);
-		seen_cancel(s, fx);
+		if (fx->text && strcmp(fx->text, CANCEL_BY_PARENT) == 0) {
+			MUST(s, r->parent && is_cancelled(s, r->parent), "task %lld: its parent was not cancelled", (long long)r->id);
+			s->cover[C_by_parent]++;
+			s->cover[C_by_parent_running] += fx->worker_no != 0;
+			s->cover[C_orphan_loaded] += r->is_orphan;
+		} else {
+			MUST(s, r->cancel_asked, "task %lld: cancelled by nobody", (long long)r->id);
+		}
+		if (fx->kind == FX_END)
+			seen_cancel(s, fx);
 		break;
 	case ATTEMPT_TIMED_OUT:
 		MUST(s, fx->worker_no && is_due(s, fx->assigned_at + r->exec_ms * 1000), "task %lld: timed out too early", (long long)r->id);
@@ -179,6 +193,8 @@ static void check_answered(struct sim *s, size_t at)
 	MUST(s, c->emitted <= c->sent, "call %d about task %lld is answered twice", c->kind, (long long)c->rec->id);
 	if (fx->code == ERR_OK)
 		MUST(s, c->tenant_no == c->rec->tenant_no, "task %lld was touched by another tenant", (long long)c->rec->id);
+	while (c->kind == CALL_CANCEL && last > s->fxs.v.p && (last->kind != FX_END || last->id != c->rec->id))
+		last--;		/* its children end with it */
 	if (c->kind == CALL_CANCEL && fx->code == ERR_OK)
 		MUST(s, last && last->kind == FX_END && last->id == c->rec->id && last->status == ATTEMPT_CANCELLED,
 		     "cancel of task %lld is answered without a cancel", (long long)c->rec->id);
@@ -208,7 +224,12 @@ void check_effects(struct sim *s, size_t from)
 			check_ending(s, r, fx);
 		else if (fx->kind == FX_ASSIGN || (fx->kind == FX_INSERT && fx->place == PLACE_ASSIGNED))
 			check_order(s, fx);
+		if (fx->kind == FX_INSERT && fx->place == PLACE_NONE)
+			check_ending(s, r, fx);
+		if (fx->kind == FX_END && fx->status == ATTEMPT_CANCELLED)
+			r->cancelled_gen = s->gen;
 		if (fx->kind == FX_ASSIGN || (fx->kind == FX_INSERT && fx->place == PLACE_ASSIGNED)) {
+			MUST(s, !r->parent || !is_cancelled(s, r->parent), "task %lld starts after the cancel of its parent", (long long)r->id);
 			check_place(s, r, fx);
 			check_precedence(s, r, fx);
 			r->given_at[fx->attempt] = s->now.mono_us;
@@ -269,6 +290,8 @@ static void check_overdue(struct sim *s, const struct rec *r)
 {
 	struct eng_task_view v;
 
+	MUST(s, !r->parent || !is_cancelled(s, r->parent) || !engine_task(s->e, r->id, &v), "task %lld outlives its cancelled parent",
+	     (long long)r->id);
 	if (engine_task(s->e, r->id, &v) && v.state == LIVE_ASSIGNED) {
 		int64_t back = back_at(worker_of(s, v.worker_no), MAX(r->given_at[v.attempt] + 1, s->started_at));
 

@@ -32,6 +32,13 @@ bool rec_is_final(const struct rec *r)
 	return r->row == ROW_NONE && n >= 0 && r->final[n];
 }
 
+bool rec_is_cancelled(const struct rec *r)
+{
+	int n = last_attempt(r);
+
+	return r->row == ROW_NONE && n >= 0 && r->att[n] - 1 == ATTEMPT_CANCELLED;
+}
+
 /* One statement updates a row at most once: of two rows for it, Postgres takes any. */
 static void once(struct sim *s, struct rec *r, enum fx_kind kind)
 {
@@ -98,6 +105,13 @@ static void apply_insert(struct sim *s, struct rec *r, const struct fx *fx)
 	MUST(s, !r->exists, "task %lld is inserted twice", (long long)r->id);
 	MUST(s, last_attempt(r) < 0, "task %lld has ended before it is inserted", (long long)r->id);
 	r->exists = true;
+	s->max_id = MAX(s->max_id, r->id);
+	if (fx->place == PLACE_NONE) {
+		put_attempt(s, r, fx);
+		r->final[0] = true;
+		s->cover[C_born_over]++;
+		return;
+	}
 	r->row = fx->place == PLACE_TAIL ? ROW_TAIL : ROW_LIVE;
 	r->state = fx->place == PLACE_ASSIGNED ? LIVE_ASSIGNED : LIVE_QUEUED;
 	r->rank = fx->rank;
@@ -105,7 +119,6 @@ static void apply_insert(struct sim *s, struct rec *r, const struct fx *fx)
 	r->queued_at = fx->queued_at;
 	r->assigned_at = fx->assigned_at;
 	r->due_at = fx->due_at;
-	s->max_id = MAX(s->max_id, r->id);
 	s->cover[fx->place == PLACE_TAIL ? C_tail : fx->place == PLACE_ASSIGNED ? C_born_assigned : C_head]++;
 }
 
@@ -127,6 +140,7 @@ static void apply_load(struct sim *s, struct pend *p, const struct fx *fx)
 			break;
 		best->row = ROW_LIVE;
 		best->state = LIVE_QUEUED;
+		best->is_orphan = best->parent && rec_is_cancelled(best->parent);
 		vec_push(&p->loaded, best);
 		n++;
 	}

@@ -15,7 +15,7 @@ struct ev *shell_event(struct sim *s, enum ev_kind kind)
 	return &s->evs.p[s->evs.n - 1];
 }
 
-static struct timer *server_timer(struct sim *s, int64_t us, void (*fn)(struct sim *, struct timer *), void *p)
+struct timer *server_timer(struct sim *s, int64_t us, void (*fn)(struct sim *, struct timer *), void *p)
 {
 	struct timer *t = timer_in(s, us, fn);
 
@@ -73,10 +73,13 @@ void shell_trigger(struct sim *s, struct rec *r)
 {
 	struct call *c = call_new(s, CALL_TRIGGER, r, r->tenant_no, -1, 0);
 	struct ev *ev = call_event(s, c, EV_NEW);
+	struct eng_task_view v;
 
 	TRACE(s, "trigger task %lld action %d step %d rank %d", (long long)r->id, r->action_no, r->step_no, r->rank);
 	ev->new = (struct ev_new){.id = r->id, .tenant_no = r->tenant_no, .step_no = r->step_no, .rank = r->rank,
-		.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .place = place_of(r)};
+		.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .parent_id = r->parent ? r->parent->id : 0,
+		.is_over = r->parent && !engine_task(s->e, r->parent->id, &v) && rec_is_cancelled(r->parent), .status = ATTEMPT_CANCELLED,
+		.text = CANCEL_BY_PARENT, .place = place_of(r)};
 }
 
 static void call_end(struct sim *s, struct call *c, bool ok)
@@ -86,12 +89,13 @@ static void call_end(struct sim *s, struct call *c, bool ok)
 	worker_answered(s, c, ok);
 }
 
-static struct ev_restore row_of(const struct sim *s, const struct rec *r)
+struct ev_restore row_of(const struct sim *s, const struct rec *r)
 {
 	return (struct ev_restore){.id = r->id, .tenant_no = r->tenant_no, .step_no = r->step_no, .worker_no = r->worker_no,
 		.state = r->state, .rank = r->rank, .attempt = r->attempt, .app_retries = r->app, .internal_retries = r->internal,
 		.queued_at = r->queued_at, .assigned_at = r->assigned_at, .started_at = r->started_at, .due_at = r->due_at,
-		.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .released = r->released, .place = place_of(r)};
+		.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .released = r->released, .place = place_of(r),
+		.parent_id = r->parent ? r->parent->id : 0, .is_orphan = r->parent && rec_is_cancelled(r->parent)};
 }
 
 /* A task that is not in memory: where is it?  Read at one time, answered at another. */
@@ -157,67 +161,6 @@ static void answer(struct sim *s, const struct fx *fx)
 	if (fx->code == ERR_OK && c->kind == CALL_REFRESH)
 		s->cover[C_refreshed]++;
 	call_end(s, c, fx->code == ERR_OK);
-}
-
-/* --- what is due in the tail ------------------------------------------------------------------------------------------------ */
-
-struct scan {
-	struct fx fx;
-	struct ev_restore rows[SCAN_MAX];
-	uint32_t n;
-	int64_t next_due;
-};
-
-static void scan_reply(struct sim *s, struct timer *t)
-{
-	struct scan *sc = t->p;
-	bool failed = chance(s, 50);
-	struct ev *ev;
-
-	for (size_t i = 0; i < sc->n && !failed; i++) {
-		ev = shell_event(s, EV_EXPIRED);
-		ev->id = sc->rows[i].id;
-		ev->tenant_no = sc->rows[i].tenant_no;
-		ev->action_no = sc->fx.action_no;
-		ev->rank = sc->fx.rank;
-		ev->tail = true;
-		ev->restore = sc->rows[i];
-		s->cover[C_expired]++;
-	}
-	ev = shell_event(s, EV_SCAN_DONE);
-	ev->tenant_no = sc->fx.tenant_no;
-	ev->action_no = sc->fx.action_no;
-	ev->rank = sc->fx.rank;
-	ev->due_at = failed ? s->now.wall_us + SEC : sc->next_due;
-	ev->n = failed ? 0 : sc->n;
-	ev->limit = sc->fx.limit;
-}
-
-static void scan_read(struct sim *s, struct timer *t)
-{
-	struct scan *sc = xcalloc(1, sizeof(*sc));
-	const struct fx *fx = t->p;
-
-	sc->fx = *fx;
-	for (size_t i = 0; i < s->open.n; i++) {
-		const struct rec *r = s->open.p[i];
-
-		if (r->row != ROW_TAIL || r->action_no != fx->action_no || r->rank != fx->rank)
-			continue;
-		if (r->due_at <= fx->due_at && sc->n < MIN(fx->limit, SCAN_MAX))
-			sc->rows[sc->n++] = row_of(s, r);
-		else if (r->due_at > fx->due_at && (!sc->next_due || r->due_at < sc->next_due))
-			sc->next_due = r->due_at;
-	}
-	(void)server_timer(s, between(s, 200, s->is_slow_db ? 2 * SEC : 20 * MS), scan_reply, sc);
-}
-
-static void scan_start(struct sim *s, const struct fx *fx)
-{
-	struct fx *mine = xmalloc(sizeof(*mine));
-
-	*mine = *fx;
-	(void)server_timer(s, between(s, 100, 10 * MS), scan_read, mine);
 }
 
 /* --- flushes ---------------------------------------------------------------------------------------------------------------- */
@@ -292,6 +235,7 @@ static void release_load(struct sim *s, const struct pend *p, const struct fx *f
 		ev->action_no = r->action_no;
 		ev->rank = r->rank;
 		ev->restore = row_of(s, r);
+		ev->restore.is_orphan = r->is_orphan;	/* read with the load, not now */
 	}
 	ev = shell_event(s, EV_LOAD_DONE);
 	ev->tenant_no = fx->tenant_no;
@@ -423,6 +367,8 @@ static void release_one(struct sim *s, const struct fx *fx)
 		push_cancel(s, fx);
 	else if (fx->kind == FX_ANSWER)
 		answer(s, fx);
+	else if (fx->kind == FX_END && fx->status == ATTEMPT_CANCELLED && chance(s, 900))
+		orphans_find(s, fx->id);
 }
 
 static void pend_release(struct sim *s, struct pend *p)

@@ -57,12 +57,18 @@ insert into hatchet.queue_item (tenant_no, action_no, rank, id, attempt, app_ret
 select * from unnest($1::int4[], $2::int4[], $3::int2[], $4::int8[], $5::int2[], $6::int2[], $7::int2[],
 	$8::timestamptz[], $9::timestamptz[])
 
+-- Was its parent cancelled, and not taken up again?
+-- part: IsOrphan
+t.parent_id is not null and not exists (select from hatchet.live p where p.tenant_no = t.tenant_no and p.id = t.parent_id)
+and coalesce((select a.status = 2 from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.parent_id
+	order by a.attempt desc limit 1), false)
+
 -- Small payloads come along with what is loaded: they are needed soon, and the row of the task has been found anyway.
 -- part: LoadedPayload
 coalesce(octet_length(t.input), 0) <= 1024 and coalesce(pg_column_size(t.metadata), 0) <= 1024 as is_small,
 case when coalesce(octet_length(t.input), 0) <= 1024 then t.input end as input,
 case when coalesce(pg_column_size(t.metadata), 0) <= 1024 then t.metadata end as metadata,
-t.priority, t.parent_id, t.child_index, t.child_key, t.desired_worker_no, t.labels::text as labels
+t.priority, t.parent_id, t.child_index, t.child_key, t.desired_worker_no, t.labels::text as labels, {{IsOrphan}} as is_orphan
 
 -- The best of one tail moves into live.  The delete takes the whole key from `pick`: with parameters for the rest of it the
 -- planner would walk the tail once per row.  flags carry the flush, so that a reply that got lost can be asked for again.
@@ -86,7 +92,7 @@ put as (
 		$5::int4, queued_at, due_at
 	from moved)
 select id, $1::int4, $2::int4, step_no, $3::int2, attempt, app_retries, internal_retries, queued_at, due_at, schedule_ms,
-	exec_ms, is_small, input, metadata, priority, parent_id, child_index, child_key, desired_worker_no, labels
+	exec_ms, is_small, input, metadata, priority, parent_id, child_index, child_key, desired_worker_no, labels, is_orphan
 from moved order by id
 
 -- Rows that the window loads of one flush moved: same columns as WindowLoad.

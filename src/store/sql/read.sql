@@ -208,9 +208,10 @@ order by t.id desc offset $9::int4 limit $10::int4
 -- name: LiveAll
 select l.id, l.tenant_no, l.step_no, l.worker_no, l.state, l.rank, l.attempt, l.app_retries, l.internal_retries, l.queued_at,
 	l.assigned_at, l.started_at, l.due_at, t.schedule_ms, t.exec_ms, l.flags & 1 = 1,
-	t.desired_worker_no, t.labels
+	t.desired_worker_no, t.labels, t.parent_id, t.is_orphan
 from hatchet.live l cross join lateral (
-	select t.schedule_ms, t.exec_ms, t.desired_worker_no, t.labels::text as labels from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t
+	select t.schedule_ms, t.exec_ms, t.desired_worker_no, t.labels::text as labels, t.parent_id, {{IsOrphan}} as is_orphan
+	from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t
 order by l.id
 
 -- Which tails exist.  No row of a tail can be due before the first one's creation plus the shortest schedule timeout of a
@@ -266,4 +267,21 @@ window before as (order by x.n rows between unbounded preceding and 1 preceding)
 -- plan: each
 -- name: Children
 select t.id, t.child_index, t.child_key from hatchet.task t
-where t.tenant_no = $1::int4 and t.parent_id = $2::int8 and t.id > $2::int8 order by t.id
+where t.tenant_no = $1::int4 and t.parent_id = $2::int8 and t.id > $2::int8 and (t.child_index is not null or t.child_key is not null)
+union all
+select null, a.status, null from (select a.status from hatchet.attempt a
+	where a.tenant_no = $1::int4 and a.task_id = $2::int8 order by a.attempt desc limit 1) a
+order by 1
+
+-- Children of some parents that wait in a tail, at most $3; columns as of TailDue, and where it is.
+-- plan: each
+-- name: ChildrenInTail
+select t.id, t.step_no, q.attempt, q.app_retries, q.internal_retries, q.queued_at, q.due_at, t.schedule_ms, t.exec_ms, t.tenant_no,
+	t.action_no, q.rank
+from unnest($1::int4[], $2::int8[]) p(tenant_no, id)
+cross join lateral (
+	select t.* from hatchet.task t where t.tenant_no = p.tenant_no and t.parent_id = p.id and t.id > p.id limit $3::int4) t
+cross join lateral (
+	select q.* from hatchet.queue_item q where q.tenant_no = t.tenant_no and q.action_no = t.action_no
+	and q.rank = any(array[0, 4 - t.priority]::int2[]) and q.id = t.id limit 1) q
+limit $3::int4
