@@ -1,6 +1,6 @@
 # What must hold before a commit, under a minute.
 .PHONY: check format clang repro run asan demo
-check: all	## layers, lint, headers alone, generated files are current: under a minute
+check: all build/deps-glibc	## layers, lint, headers alone, generated files are current: under a minute
 	@CC="$(CC)" LINT_CFLAGS="$(CSTD) $(CPPFLAGS)" python3 tools/lint.py
 format:	## format the lines changed since the last commit, those only
 	git clang-format --force HEAD -- src include tests bench

@@ -125,6 +125,10 @@ bool runfile_write(const char *dir, const struct running *r, struct err *err)
 	return true;
 }
 
+/* Under an emulator a process is told that it began when it was told to run, which is later than others see.  No number is
+ * given to another process that soon. */
+enum { STARTED_SLACK = 200 };	/* ticks: 2 s */
+
 bool runfile_read(const char *dir, struct running *ret)
 {
 	char path[600], line[1100];
@@ -157,7 +161,7 @@ bool runfile_read(const char *dir, struct running *ret)
 			*(strcmp(line, "pid") == 0 ? &ret->pid : strcmp(line, "http_port") == 0 ? &ret->http_port : &ret->grpc_port) = (int)n;
 	}
 	(void)fclose(f);
-	return ret->pid > 0 && ret->started > 0 && process_started(ret->pid) == ret->started;
+	return ret->pid > 0 && ret->started > 0 && llabs((long long)process_started(ret->pid) - (long long)ret->started) <= STARTED_SLACK;
 }
 
 void runfile_remove(const char *dir)
