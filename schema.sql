@@ -173,15 +173,24 @@ create table if not exists hatchet.task (
 ) partition by range (id);
 alter table hatchet.task add column if not exists desired_worker_no int4, add column if not exists labels jsonb;
 create index if not exists task_run on hatchet.task (tenant_no, run_id) where run_id <> id;
-create index if not exists task_parent on hatchet.task (tenant_no, parent_id) where parent_id is not null;
+do $$
+begin
+	if pg_get_indexdef(to_regclass('hatchet.task_parent')) !~ 'parent_id, id' then
+		drop index hatchet.task_parent;
+	end if;
+end
+$$;
+create index if not exists task_parent on hatchet.task (tenant_no, parent_id, id) where parent_id is not null;
 
 -- one row per ended attempt; status: 0 completed 1 failed 2 cancelled 3 timed out 4 schedule timed out 5 lost
+-- final: when it ended the task, 8 * workflow_no + status as in v1.RunStatus (2 to 4); null when another attempt was to follow
 create table if not exists hatchet.attempt (
 	task_id int8 not null,
 	tenant_no int4 not null,
 	worker_no int4,
 	attempt int2 not null,
 	status int2 not null,
+	final int4,
 	queued_at timestamptz,
 	assigned_at timestamptz,
 	started_at timestamptz,
@@ -190,7 +199,24 @@ create table if not exists hatchet.attempt (
 	error bytea,
 	primary key (tenant_no, task_id, attempt)
 ) partition by range (task_id);
-create index if not exists attempt_not_completed on hatchet.attempt (tenant_no, task_id) where status <> 0;
+do $$
+begin
+	if not exists (select from pg_attribute where attrelid = 'hatchet.attempt'::regclass and attname = 'final') then
+		alter table hatchet.attempt add column final int4;
+		update hatchet.attempt a set final = 8 * t.workflow_no + case a.status when 0 then 2 when 2 then 4 else 3 end
+		from hatchet.task t where t.tenant_no = a.tenant_no and t.id = a.task_id
+			and not exists (select from hatchet.live l where l.tenant_no = a.tenant_no and l.id = a.task_id)
+			and not exists (select from hatchet.queue_item q where q.tenant_no = a.tenant_no and q.id = a.task_id)
+			and not exists (select from hatchet.attempt b where b.tenant_no = a.tenant_no
+				and b.task_id = a.task_id and b.attempt > a.attempt);
+	end if;
+	if pg_get_indexdef(to_regclass('hatchet.attempt_not_completed')) !~ 'final' then
+		drop index hatchet.attempt_not_completed;
+	end if;
+end
+$$;
+create index if not exists attempt_final on hatchet.attempt (tenant_no, final, task_id) where final is not null;
+create index if not exists attempt_not_completed on hatchet.attempt (tenant_no, (final & 7), task_id) where final & 7 > 2;
 
 create table if not exists hatchet.note (
 	task_id int8 not null,
@@ -534,4 +560,4 @@ language sql immutable as $$
 $$;
 
 -- the number of this schema, as src/store/boot.c has it: a template cluster holds the schema and no instance yet
-comment on schema hatchet is '2';
+comment on schema hatchet is '3';

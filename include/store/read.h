@@ -26,8 +26,11 @@ struct task_view {
 	uint32_t n_attempts;
 	enum run_status status;		/* by run_status_of */
 	bool is_cut;			/* payloads left out: the rows before took all the room there is */
+	int32_t n_children;		/* with READ_CHILDREN: tasks it has spawned; 10000: that many or more */
 };
-enum { READ_PAYLOADS = 1, READ_ALL_ATTEMPTS = 2 };	/* without ALL: only the highest attempt row */
+/* Without ALL: only the highest attempt row.  ERRORS: without payloads, the beginning of the error. */
+enum { READ_ERROR_BYTES = 2000 };
+enum { READ_PAYLOADS = 1, READ_ALL_ATTEMPTS = 2, READ_ERRORS = 4, READ_CHILDREN = 8 };
 /* At most CONF_PAYLOAD_READ_BYTES of payloads; what exceeds it by one row is still given, so that every read gets on. */
 /* The tasks among @ids that exist for @tenant_no (0: any, internal use), in any order; one statement; n <= 1000. */
 struct read_tasks {
@@ -46,9 +49,11 @@ struct run_filter {
 	const struct str *meta_pairs; uint32_t n_meta;		/* "key:value" */
 	bool meta_and;
 	int64_t parent_id;		/* 0: any */
-	uint32_t offset, limit;		/* limit 1..1000, offset <= 10000 */
+	int64_t before_id;		/* those that come after this one in the list; 0: from the newest on */
+	uint32_t offset, limit;		/* limit 1..READ_RUNS_MAX, offset <= 10000 */
 	unsigned flags;
 };
+enum { READ_RUNS_MAX = 1001 };		/* a page of 1000, and whether another follows */
 /* Newest first. */
 void read_runs(struct db *db, struct arena *a, const struct run_filter *f, struct read_tasks *ret, struct op *op);
 struct status_counts { int64_t n[5]; };	/* by enum run_status */

@@ -22,6 +22,7 @@ void api_free(struct api *a)
 		return;
 	auth_free(a->auth);
 	buf_unref(a->index_page);
+	free(a->marks);
 	free(a);
 }
 

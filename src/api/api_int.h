@@ -18,6 +18,7 @@ struct api {
 	struct auth *auth;
 	uint64_t spans_received;	/* OTLP exports: counted, not kept */
 	struct buf *index_page;		/* web/index.html with the version filled in; made at its first request */
+	struct page_mark *marks;	/* made with the first page that has a next one */
 };
 
 /* Who asks: set by the gate, on the request arena. */
@@ -116,7 +117,8 @@ void json_time(struct jw *w, const char *key, int64_t wall_us);		/* INT64_MIN: t
 void json_id(struct req *r, struct jw *w, const char *key, int64_t id);
 void json_meta(struct jw *w, const struct uuid *u, int64_t created_us, int64_t updated_us);	/* "metadata":{...} */
 void json_payload(struct jw *w, const char *key, struct str json);	/* empty: {} */
-void json_pagination(struct jw *w, uint32_t offset, uint32_t limit, size_t n_rows);
+void json_pagination(struct jw *w, uint32_t offset, uint32_t limit, size_t n_rows);	/* a full page may be the last: promises one more */
+void json_pages(struct jw *w, uint32_t offset, uint32_t limit, bool has_more);
 struct step *json_fail_field(struct req *r, const char *field, const char *fmt, ...) MUST_USE PRINTF(3, 4);	/* 400 */
 
 /* Query parameters of lists.  false: *err is a 400 naming the parameter. */
@@ -133,6 +135,10 @@ size_t query_meta(struct req *r, const char *name, struct str **ret);
 /* Workflow UUIDs to numbers: unknown ones become 0, which no workflow has. */
 bool query_workflows(struct req *r, const char *name, int32_t **ret, uint32_t *ret_n, struct err *err) MUST_USE;
 int32_t workflow_no_of(struct req *r, const struct uuid *u);
+
+/* page_mark.c: the run at which the rows before @offset of this list end; 0: not known. */
+int64_t page_mark_get(struct req *r, const struct run_filter *f, uint32_t offset);
+void page_mark_set(struct req *r, const struct run_filter *f, uint32_t offset, int64_t id);
 
 /* timeline.c: what happened to one task, oldest first. */
 enum tl_kind {

@@ -53,8 +53,7 @@ void json_payload(struct jw *w, const char *key, struct str json)
 	jw_kv_raw(w, key, json.n && !str_eq(json, STR("null")) ? json : STR("{}"));
 }
 
-/* A full page says nothing about what follows: num_pages then promises one more, so that clients go on until a page is short. */
-void json_pagination(struct jw *w, uint32_t offset, uint32_t limit, size_t n_rows)
+void json_pages(struct jw *w, uint32_t offset, uint32_t limit, bool has_more)
 {
 	int64_t current = 1 + offset / limit;
 
@@ -62,8 +61,13 @@ void json_pagination(struct jw *w, uint32_t offset, uint32_t limit, size_t n_row
 	jw_obj_begin(w);
 	jw_kv_i64(w, "current_page", current);
 	jw_kv_i64(w, "next_page", current + 1);
-	jw_kv_i64(w, "num_pages", n_rows < limit ? current : current + 1);
+	jw_kv_i64(w, "num_pages", has_more ? current + 1 : current);
 	jw_obj_end(w);
+}
+
+void json_pagination(struct jw *w, uint32_t offset, uint32_t limit, size_t n_rows)
+{
+	json_pages(w, offset, limit, n_rows >= limit);
 }
 
 struct step *json_fail_field(struct req *r, const char *field, const char *fmt, ...)

@@ -53,7 +53,7 @@ struct step *rest_task_get(struct req *r)
 
 	if (!api_id(r, req_param(r, "task"), "task", &o->id, &err) || !query_attempt(r, &o->attempt, &err))
 		return req_fail_err(r, &err);
-	read_tasks(svc_db(svc_of(r)), req_arena(r), tenant_of(r)->tenant_no, &o->id, 1, READ_PAYLOADS | READ_ALL_ATTEMPTS, &o->got,
+	read_tasks(svc_db(svc_of(r)), req_arena(r), tenant_of(r)->tenant_no, &o->id, 1, READ_PAYLOADS | READ_ALL_ATTEMPTS | READ_CHILDREN, &o->got,
 		   req_op(r, task_reply));
 	return req_await(r);
 }

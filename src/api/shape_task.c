@@ -111,7 +111,7 @@ void shape_task(struct req *r, struct jw *w, const struct task_view *t, int atte
 		jw_kv_str(w, "workflowName", wf->name);
 	if (t->parent_id)
 		json_id(r, w, "parentTaskExternalId", t->parent_id);
-	jw_kv_i64(w, "numSpawnedChildren", 0);	/* children are found by parent_task_external_id */
+	jw_kv_i64(w, "numSpawnedChildren", t->n_children);	/* they are found by parent_task_external_id */
 	jw_kv_bool(w, "isDurable", step && step->is_durable);
 	jw_kv_bool(w, "isEvicted", false);
 	jw_kv_bool(w, "payloadsRestricted", false);

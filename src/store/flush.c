@@ -24,7 +24,7 @@ static const struct {
 	int sql_id;
 	const char *cols;
 } kinds[KINDS] = {
-	[KIND_ATTEMPT] = {SQL_ATTEMPT_INSERT, "48224wwwwyy"},
+	[KIND_ATTEMPT] = {SQL_ATTEMPT_INSERT, "48224wwwwyy4"},
 	[KIND_LIVE_DELETE] = {SQL_LIVE_DELETE, "48"},
 	[KIND_TAIL_DELETE] = {SQL_QUEUE_ITEM_DELETE, "4428"},
 	[KIND_STAT] = {SQL_STAT_MINUTE, "4w4288"},
@@ -205,7 +205,7 @@ void flush_tail(struct flush *f, const struct flush_live *l)
 	f->rows++;
 }
 
-static void put_attempt(struct flush *f, const struct flush_end *e)
+static void put_attempt(struct flush *f, const struct flush_end *e, bool is_final)
 {
 	struct db_col **c = f->cols[KIND_ATTEMPT];
 
@@ -220,6 +220,7 @@ static void put_attempt(struct flush *f, const struct flush_end *e)
 	db_col_time(*c++, e->finished_at);
 	db_col_text(*c++, e->output);
 	db_col_text(*c++, e->error);
+	db_col_int(*c++, is_final ? 8 * e->workflow_no + (int32_t)run_status_of(-1, false, e->status) : 0);
 }
 
 /* Ends of one flush are mostly of few workflows and one minute: neighbours are summed at once, the rest when it is sent. */
@@ -245,7 +246,7 @@ void flush_end(struct flush *f, const struct flush_end *e)
 {
 	struct db_col **c;
 
-	put_attempt(f, e);
+	put_attempt(f, e, true);
 	put_stat(f, e);
 	if (e->in_tail) {
 		c = f->cols[KIND_TAIL_DELETE];
@@ -265,7 +266,7 @@ void flush_retry(struct flush *f, const struct flush_end *e, const struct flush_
 {
 	struct db_col **c = f->cols[KIND_RETRY];
 
-	put_attempt(f, e);
+	put_attempt(f, e, false);
 	db_col_int(*c++, next->tenant_no);
 	db_col_int(*c++, next->id);
 	db_col_int(*c++, next->state);

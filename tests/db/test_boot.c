@@ -56,13 +56,27 @@ TEST(migrate_twice_changes_nothing)
 	pgnode_exec(url, "update hatchet.instance set schema_version = 0; comment on schema hatchet is '0'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
-	/* from schema 1 */
-	pgnode_exec(url, "alter table hatchet.task drop column desired_worker_no, drop column labels; alter table hatchet.step drop column"
+	/* from schema 1; ends get to know what they ended */
+	pgnode_exec(url, "insert into hatchet.task (tenant_no, id, run_id, workflow_no, version_no, step_no, action_no, priority, schedule_ms,"
+		    " exec_ms) select 1, i, i, 5, 1, 1, 1, 1, 1, 1 from generate_series(hatchet.day_lo(hatchet.utc_today()) + 1,"
+		    " hatchet.day_lo(hatchet.utc_today()) + 4) i;"
+		    "insert into hatchet.attempt (tenant_no, task_id, attempt, status, finished_at) select 1, id, n, 1, now() from hatchet.task,"
+		    " generate_series(0, 1) n;"
+		    "insert into hatchet.live (tenant_no, id, shard, state, attempt, app_retries, internal_retries, rank, action_no, step_no)"
+		    " select 1, min(id), 1, 0, 2, 0, 0, 0, 1, 1 from hatchet.task;"
+		    "alter table hatchet.attempt drop column final; drop index hatchet.task_parent;"
+		    "create index attempt_not_completed on hatchet.attempt (tenant_no, task_id) where status <> 0;"
+		    "create index task_parent on hatchet.task (tenant_no, parent_id) where parent_id is not null;"
+		    "alter table hatchet.task drop column desired_worker_no, drop column labels; alter table hatchet.step drop column"
 		    " labels; alter table hatchet.workflow_version drop column sticky; update hatchet.instance set schema_version = 1;"
 		    " comment on schema hatchet is '1'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
-	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 2);
+	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 3);
+	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final = 43 and attempt = 1"), 3);
+	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final is null"), 5);
+	CHECK_EQ(pgnode_int(url, "select count(*) from pg_indexes where schemaname = 'hatchet' and indexdef ~ 'final & 7|parent_id, id'"), 4);
+	pgnode_exec(url, "truncate hatchet.task, hatchet.attempt, hatchet.live");
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.instance where length(id_secret) = 16"), 1);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.shard"), 64);
 	CHECK_EQ(pgnode_int(url, "select count(*) from pg_class where relname = 'task_' || to_char(hatchet.utc_today(), 'YYYYMMDD')"), 1);

@@ -46,7 +46,7 @@ static void put(struct fix *f, unsigned n, int32_t workflow, struct str meta, in
 	struct flush_task t = fix_task(f, fix_id(f, n));
 	struct flush_live l = fix_live(f, t.id, state < 0 ? 0 : state);
 
-	t.workflow_no = workflow;
+	t.workflow_no = t.step_no = l.step_no = workflow;
 	t.metadata = meta;
 	t.worker_no = l.worker_no;
 	if (n % 5 == 4)
@@ -74,7 +74,11 @@ static void fill(struct fix *f)
 	struct flush_live l;
 
 	fix_active(f, pgnode_new_db(), NULL);
-	pgnode_exec(f->url, "insert into hatchet.action (tenant_no, name) select 1, 'a' || i from generate_series(1, 12) i");
+	pgnode_exec(f->url, "insert into hatchet.action (tenant_no, name) select 1, 'a' || i from generate_series(1, 12) i;"
+		    "insert into hatchet.workflow (tenant_no, name) select 1, 'w' || i from generate_series(1, 8) i;"
+		    "insert into hatchet.workflow_version (workflow_no, ordinal, checksum, definition) select i, 1, '', '' from generate_series(1, 8) i;"
+		    "insert into hatchet.step (version_no, position, readable_id, action_no, exec_ms, schedule_ms, slot_types, slot_units)"
+		    " select i, i, 's', 10, 1, 90000, '{}', '{}' from generate_series(1, 8) i");
 	for (unsigned i = 0; i < 9; i++)
 		put(f, i, i % 2 ? 7 : 8, i % 3 ? STR("{\"team\":\"red\",\"n\":\"1\"}") : STR("{\"team\":\"blue\"}"), i == 1 ? 1 : i == 5 ? -1 : 0);
 	CHECK_EQ(fix_flush(f), ERR_OK);
@@ -264,10 +268,8 @@ TEST(recovery)
 	CHECK_EQ(max, fix_id(&f, 8));
 
 	/* a step of the action with the shortest schedule timeout bounds when a tail row can be due */
-	pgnode_exec(f.url, "insert into hatchet.workflow (tenant_no, name) values (1, 'w');"
-		"insert into hatchet.workflow_version (workflow_no, ordinal, checksum, definition) values (1, 1, '', '');"
-		"insert into hatchet.step (version_no, position, readable_id, action_no, exec_ms, schedule_ms, slot_types, slot_units)"
-		" values (1, 1, 's', 10, 1, 20000, '{}', '{}')");
+	pgnode_exec(f.url, "insert into hatchet.step (version_no, position, readable_id, action_no, exec_ms, schedule_ms, slot_types, slot_units)"
+		" values (1, 99, 's', 10, 1, 20000, '{}', '{}')");
 	wait_init(&w, f.loop);
 	read_tails(f.db, f.a, &tails, &w.op);
 	wait_ok(&w);
@@ -294,7 +296,7 @@ TEST(recovery)
 	CHECK_EQ(live.p[0].id, fix_id(&f, 5));
 	CHECK_EQ(live.p[0].tenant_no, 1);
 	CHECK_EQ(live.p[0].due_at, f.now_us + 60000000);
-	CHECK_EQ(live.p[0].step_no, 9);
+	CHECK_EQ(live.p[0].step_no, 7);
 	CHECK_EQ(next, INT64_MIN);
 
 	ids[0] = fix_id(&f, 4);

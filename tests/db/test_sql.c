@@ -143,13 +143,15 @@ TEST(read_plans)
 		int id;
 		const char *args, *allowed;
 	} t[] = {
-		{SQL_TASKS_BY_IDS, "(1000, false, 1, array[1, 2, 3]::int8[])", NULL},
-		{SQL_TASKS_BY_IDS_ANY, "(1000, true, 0, array[1, 2, 3]::int8[])", "Seq Scan on tenant"},
-		{SQL_RUNS, "(0, false, 1, 0, 9223372036854775807, null, 0, null, null, false, 31, 0, 50)", NULL},
-		{SQL_RUNS, "(0, false, 1, 0, 9223372036854775807, array[3], 5, array['a'], array['b'], true, 4, 0, 50)", NULL},
-		{SQL_RUNS_OF_PARENT, "(0, false, 1, 0, 9223372036854775807, null, 0, null, null, false, 31, 0, 50, 77)", NULL},
-		{SQL_RUNS_NOT_COMPLETED, "(0, false, 1, 0, 9223372036854775807, null, 0, null, null, false, 27, 0, 50)", NULL},
-		{SQL_RUNS_NOT_COMPLETED, "(0, false, 1, 0, 9223372036854775807, array[3], 0, null, null, false, 8, 100, 50)", NULL},
+		{SQL_TASKS_BY_IDS, "(1000, 0, 1, array[1, 2, 3]::int8[])", NULL},
+		{SQL_TASKS_BY_IDS_ANY, "(1000, 1, 0, array[1, 2, 3]::int8[])", "Seq Scan on tenant"},
+		{SQL_RUNS, "(0, 0, 1, 0, 9223372036854775807, null, 0, null, null, false, 31, 0, 50)", NULL},
+		{SQL_RUNS, "(0, 6, 1, 0, 9223372036854775807, null, 0, array['a'], array['b'], true, 4, 0, 50)", NULL},
+		{SQL_RUNS_OF_PARENT, "(0, 0, 1, 0, 9223372036854775807, null, 0, null, null, false, 31, 0, 50, 77)", NULL},
+		{SQL_RUNS_OF_WORKER, "(0, 0, 1, 0, 9223372036854775807, array[3], 5, null, null, false, 31, 0, 50)", NULL},
+		{SQL_RUNS_BY_STATE, "(0, 0, 1, 0, 9223372036854775807, null, 0, null, null, false, 27, 0, 50, false)", NULL},
+		{SQL_RUNS_BY_STATE, "(0, 0, 1, 0, 9223372036854775807, array[3], 0, null, null, false, 31, 0, 50, true)", NULL},
+		{SQL_RUNS_BY_STATE, "(0, 0, 1, 0, 9223372036854775807, null, 0, null, null, false, 4, 100, 50, false)", NULL},
 		{SQL_COUNTS, "(1, 0, 9223372036854775807, null, 0, null, null, false, 0, 10000)", NULL},
 		{SQL_NOTES, "(1, 5)", NULL},
 		{SQL_LOGS_UP, "(1, 5, '2026-01-01', '2027-01-01', null, null, -1::int2, 10)", NULL},

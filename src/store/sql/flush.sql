@@ -10,10 +10,10 @@ select 1 / count(*)::int4 from mine
 
 -- name: AttemptInsert
 insert into hatchet.attempt (tenant_no, task_id, attempt, status, worker_no, queued_at, assigned_at, started_at,
-	finished_at, output, error)
-select t, i, a, s, nullif(w, 0), qa, aa, sa, fa, o, e
+	finished_at, output, error, final)
+select t, i, a, s, nullif(w, 0), qa, aa, sa, fa, o, e, nullif(f, 0)
 from unnest($1::int4[], $2::int8[], $3::int2[], $4::int2[], $5::int4[], $6::timestamptz[], $7::timestamptz[],
-	$8::timestamptz[], $9::timestamptz[], $10::bytea[], $11::bytea[]) x(t, i, a, s, w, qa, aa, sa, fa, o, e)
+	$8::timestamptz[], $9::timestamptz[], $10::bytea[], $11::bytea[], $12::int4[]) x(t, i, a, s, w, qa, aa, sa, fa, o, e, f)
 
 -- name: LiveDelete
 delete from hatchet.live l using unnest($1::int4[], $2::int8[]) x(t, i) where l.tenant_no = x.t and l.id = x.i

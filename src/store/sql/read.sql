@@ -1,6 +1,7 @@
 -- What the API shows.  Look-ups by id are LATERAL ... LIMIT 1, so that no plan can turn them into scans.
--- Parameters of every task statement: $1 bytes of payloads, $2 all attempts, $3 tenant.  Payloads are left out (last column)
--- from the row on before which their sum has reached $1; the first row always has its own.
+-- Parameters of every task statement: $1 bytes of payloads, $2 what else as bits (1 all attempts, 2 the beginning of errors,
+-- 4 number of children, 10,000 at most), $3 tenant.  Payloads are left out (column 31) from the row on before which their sum
+-- has reached $1; the first row always has its own.
 
 -- part: PayloadBytes
 coalesce(octet_length(t.input), 0) + coalesce(octet_length(a.output), 0) + coalesce(octet_length(a.error), 0)
@@ -12,8 +13,11 @@ coalesce(l.attempt, q.attempt), l.worker_no, coalesce(l.queued_at, q.queued_at),
 coalesce(l.due_at, q.due_at), coalesce(l.rank, q.rank), coalesce(l.app_retries, q.app_retries),
 coalesce(l.internal_retries, q.internal_retries), a.attempt, a.status, a.worker_no, a.queued_at, a.assigned_at,
 a.started_at, a.finished_at, case when coalesce(sum({{PayloadBytes}}) over before, 0) < $1::int8 then a.output end,
-case when coalesce(sum({{PayloadBytes}}) over before, 0) < $1::int8 then a.error end,
-coalesce(sum({{PayloadBytes}}) over before, 0) >= $1::int8
+case when $2::int4 & 2 <> 0 then substring(a.error from 1 for 2000)
+	when coalesce(sum({{PayloadBytes}}) over before, 0) < $1::int8 then a.error end,
+coalesce(sum({{PayloadBytes}}) over before, 0) >= $1::int8,
+case when $2::int4 & 4 <> 0 then (select count(*) from (select from hatchet.task c
+	where c.tenant_no = t.tenant_no and c.parent_id = t.id and c.id > t.id limit 10000) c) end
 
 -- part: TaskJoins
 left join lateral (
@@ -23,7 +27,7 @@ left join lateral (
 	and q.rank = any(array[0, 4 - t.priority]::int2[]) and q.id = t.id limit 1) q on true
 left join lateral (
 	select a.* from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.id
-	order by a.attempt desc limit case when $2::bool then null else 1 end) a on true
+	order by a.attempt desc limit case when $2::int4 & 1 <> 0 then null else 1 end) a on true
 window before as (order by t.id desc, a.attempt desc rows between unbounded preceding and 1 preceding)
 
 -- name: TasksByIds
@@ -39,85 +43,12 @@ cross join lateral (
 	select t.* from hatchet.task t where t.tenant_no = n.tenant_no and t.id = x.id limit 1) t
 {{TaskJoins}} order by t.id desc, a.attempt
 
--- Filters of runs: $4 lowest id, $5 end of ids, $6 workflows or null, $7 worker or 0, $8 and $9 metadata keys and values
--- or null, $10 all of them, $11 statuses as bits, $12 offset, $13 limit.
--- part: RunFloor
-t.tenant_no = $3::int4 and t.id < $5::int8 and t.id >= greatest($4::int8, (
-	select hatchet.id_floor(now() - n.retention_hours * interval '1 hour') from hatchet.tenant n where n.tenant_no = $3::int4))
-
--- part: RunFilter
-($6::int4[] is null or t.workflow_no = any($6::int4[]))
-and ($7::int4 = 0 or t.worker_no = $7::int4
-	or exists (select from hatchet.attempt w where w.tenant_no = t.tenant_no and w.task_id = t.id and w.worker_no = $7::int4)
-	or exists (select from hatchet.live w where w.tenant_no = t.tenant_no and w.id = t.id and w.worker_no = $7::int4))
-and ($8::text[] is null or (
-	select case when $10::bool then bool_and(coalesce(t.metadata ->> k = v, false))
-		else bool_or(coalesce(t.metadata ->> k = v, false)) end from unnest($8::text[], $9::text[]) m(k, v)))
-
 -- part: StatusOfT
 hatchet.run_status(coalesce((select l.state from hatchet.live l where l.tenant_no = t.tenant_no and l.id = t.id), -1),
 	exists (select from hatchet.queue_item q where q.tenant_no = t.tenant_no and q.action_no = t.action_no
 		and q.rank = any(array[0, 4 - t.priority]::int2[]) and q.id = t.id),
 	coalesce((select a.status::int4 from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.id
 		order by a.attempt desc limit 1), -1))
-
--- part: RunPage
-select {{TaskCols}} from ids cross join lateral (
-	select t.* from hatchet.task t where t.tenant_no = $3::int4 and t.id = ids.id limit 1) t
-{{TaskJoins}} order by t.id desc, a.attempt
-
--- Newest first over the primary key.
--- plan: each
--- name: Runs
-with ids as materialized (
-	select t.id from hatchet.task t where {{RunFloor}} and {{RunFilter}}
-	and ($11::int4 = 31 or ($11::int4 >> {{StatusOfT}}) & 1 = 1)
-	order by t.id desc offset $12::int4 limit $13::int4)
-{{RunPage}}
-
--- plan: each
--- name: RunsOfParent
-with ids as materialized (
-	select t.id from hatchet.task t where t.parent_id = $14::int8 and {{RunFloor}} and {{RunFilter}}
-	and ($11::int4 = 31 or ($11::int4 >> {{StatusOfT}}) & 1 = 1)
-	order by t.id desc offset $12::int4 limit $13::int4)
-{{RunPage}}
-
--- Without COMPLETED in $11: from the few that are unfinished or did not complete.  A task is in one of the three.
--- plan: each
--- name: RunsNotCompleted
-with in_live as materialized (
-	select l.id from hatchet.live l cross join lateral (
-		select t.* from hatchet.task t where {{RunFloor}} and t.id = l.id limit 1) t
-	where l.tenant_no = $3::int4 and $11::int4 & 3 <> 0 and l.id >= $4::int8 and l.id < $5::int8
-	and ($11::int4 >> case when l.state in (1, 2) then 1 else 0 end) & 1 = 1 and {{RunFilter}}
-	order by l.id desc limit $12::int4 + $13::int4),
-in_tail as materialized (
-	select q.id from hatchet.action n cross join (values (0::int2), (1::int2), (2::int2), (3::int2)) r(rank)
-	cross join lateral (
-		select q.id from hatchet.queue_item q cross join lateral (
-			select t.* from hatchet.task t where {{RunFloor}} and t.id = q.id limit 1) t
-		where q.tenant_no = $3::int4 and q.action_no = n.action_no and q.rank = r.rank
-		and q.id >= $4::int8 and q.id < $5::int8 and {{RunFilter}}
-		order by q.id desc limit $12::int4 + $13::int4) q
-	where n.tenant_no = $3::int4 and $11::int4 & 1 = 1),
-failed as materialized (
-	select f.task_id as id from hatchet.attempt f cross join lateral (
-		select t.* from hatchet.task t where {{RunFloor}} and t.id = f.task_id limit 1) t
-	where f.tenant_no = $3::int4 and f.status <> 0 and $11::int4 & 24 <> 0
-	and f.task_id >= $4::int8 and f.task_id < $5::int8
-	and ($11::int4 >> hatchet.run_status(-1, false, f.status::int4)) & 1 = 1
-	and not exists (select from hatchet.attempt b where b.tenant_no = f.tenant_no and b.task_id = f.task_id
-		and b.attempt > f.attempt)
-	and not exists (select from hatchet.live b where b.tenant_no = f.tenant_no and b.id = f.task_id)
-	and not exists (select from hatchet.queue_item b where b.tenant_no = f.tenant_no and b.action_no = t.action_no
-		and b.rank = any(array[0, 4 - t.priority]::int2[]) and b.id = f.task_id)
-	and {{RunFilter}}
-	order by f.task_id desc limit $12::int4 + $13::int4),
-ids as materialized (
-	select id from (select id from in_live union all select id from in_tail union all select id from failed) u
-	order by id desc offset $12::int4 limit $13::int4)
-{{RunPage}}
 
 -- Exact: each run looked at, at most $10 of them (null: all).
 -- part: CountFilter

@@ -13,9 +13,11 @@ select {{SessionDead}}, set_config('plan_cache_mode', 'force_generic_plan', fals
 	set_config('synchronous_commit', 'on', false), set_config('work_mem', '16MB', false),
 	set_config('statement_timeout', '0', false)
 
--- A cached plan must not remember that a day's partition was empty once.
+-- A cached plan must not remember that a day's partition was empty once; and nobody may think that sorting what little is there
+-- is as good as an index that has the order, when the statistics of today's partition are of this morning.
 -- name: SessionRead
-select {{SessionDead}}, set_config('enable_seqscan', 'off', false), set_config('statement_timeout', '15s', false), set_config('work_mem', '16MB', false),
+select {{SessionDead}}, set_config('enable_seqscan', 'off', false), set_config('enable_sort', 'off', false),
+	set_config('enable_bitmapscan', 'off', false), set_config('statement_timeout', '15s', false), set_config('work_mem', '16MB', false),
 	set_config('default_transaction_read_only', 'on', false)
 
 -- name: SessionWrite
