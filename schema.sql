@@ -13,8 +13,10 @@ create table if not exists hatchet.instance (
 	only_row bool primary key default true check (only_row),
 	id_secret bytea not null,
 	schema_version int4 not null,
+	input_bytes_max int8 not null default 4128768,	-- of the server at work: what enqueue() takes at once
 	created_at timestamptz not null default now()
 );
+alter table hatchet.instance add column if not exists input_bytes_max int8 not null default 4128768;
 
 create table if not exists hatchet.tenant (
 	tenant_no int4 generated always as identity primary key,
@@ -249,6 +251,43 @@ create table if not exists hatchet.log_line (
 ) partition by range (task_id);
 create index if not exists log_line_task on hatchet.log_line (tenant_no, task_id, at);
 
+-- What became of a request of hatchet.enqueue(): its run, or why there is none.  Lies with its run's day; a refused one has an id
+-- that no run has.  The columns from code on are null when there is a run.
+create table if not exists hatchet.request (
+	id uuid not null,
+	run_id int8 not null,
+	tenant_no int4 not null,
+	priority int2,
+	code int2,				-- a status of gRPC
+	error text,
+	workflow text,
+	input jsonb,
+	metadata jsonb,
+	primary key (tenant_no, id, run_id)
+) partition by range (run_id);
+
+-- ---- requests of SQL clients that are not taken yet: written in their transactions, read and deleted by the owner ----
+
+create table if not exists hatchet.inbox (
+	id uuid not null,			-- ascending in time: request_id()
+	tenant_no int4 not null,
+	bytes int4 not null,			-- of input and metadata as texts
+	priority int2,				-- null: the workflow's
+	workflow text not null,
+	input jsonb not null,
+	metadata jsonb,
+	primary key (tenant_no, id)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0,
+	autovacuum_analyze_scale_factor = 10);
+create sequence if not exists hatchet.request_no cycle maxvalue 4194303 minvalue 0 start 0 cache 1;
+
+-- Database roles whose requests are a tenant's, and no other's.
+create table if not exists hatchet.sql_role (
+	role text primary key,
+	tenant_no int4 not null references hatchet.tenant,
+	created_at timestamptz not null default now()
+);
+
 -- ---- unfinished work, written by the owner alone, fenced ----
 
 -- state: 0 queued (in the head) 1 assigned 2 started 3 backoff 4 waiting 5 held by concurrency
@@ -361,7 +400,7 @@ begin
 	perform pg_advisory_xact_lock(1751217251, 1);
 	for i in 0..n - 1 loop
 		day := from_day + i;
-		foreach parent in array array['task', 'attempt', 'note', 'event', 'log_line'] loop
+		foreach parent in array array['task', 'attempt', 'note', 'event', 'log_line', 'request'] loop
 			if to_regclass(format('hatchet.%I', parent || to_char(day, '_YYYYMMDD'))) is null then
 				perform hatchet.make_partition(parent, parent || to_char(day, '_YYYYMMDD'), day);
 				made := made + 1;
@@ -383,16 +422,17 @@ declare
 	hi int8 := hatchet.day_lo(day + 1);
 begin
 	perform pg_advisory_xact_lock(1751217251, 1);
-	lock table hatchet.task, hatchet.attempt, hatchet.note, hatchet.log_line in access exclusive mode;
+	lock table hatchet.task, hatchet.attempt, hatchet.note, hatchet.log_line, hatchet.request in access exclusive mode;
 	create temporary table kept on commit drop as
 		select tenant_no, id from hatchet.live where id >= lo and id < hi
 		union all select tenant_no, id from hatchet.queue_item where id >= lo and id < hi;
-	foreach parent in array array['task', 'attempt', 'note', 'log_line'] loop
+	foreach parent in array array['task', 'attempt', 'note', 'log_line', 'request'] loop
+		continue when to_regclass(format('hatchet.%I', parent || suffix)) is null;	-- a day older than the table
 		execute format('alter table hatchet.%I detach partition hatchet.%I', parent, parent || suffix);
 		perform hatchet.make_partition(parent, parent || suffix || '_kept', day);
 		execute format('insert into hatchet.%I select o.* from hatchet.%I o join kept k on k.tenant_no = o.tenant_no'
 			' and k.id = o.%I', parent || suffix || '_kept', parent || suffix,
-			case parent when 'task' then 'id' else 'task_id' end);
+			case parent when 'task' then 'id' when 'request' then 'run_id' else 'task_id' end);
 		execute format('drop table hatchet.%I', parent || suffix);
 	end loop;
 end
@@ -426,7 +466,7 @@ begin
 			to_date(substring(c.relname from '\d{8}'), 'YYYYMMDD') as day, c.relname ~ '_kept$' as is_kept
 			from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent
 			where p.relnamespace = 'hatchet'::regnamespace
-			and p.relname in ('task', 'attempt', 'note', 'event', 'log_line')
+			and p.relname in ('task', 'attempt', 'note', 'event', 'log_line', 'request')
 			and to_date(substring(c.relname from '\d{8}'), 'YYYYMMDD') <= floor_day order by 4, 1 loop
 		if r.pending then
 			return next format('alter table hatchet.%I detach partition hatchet.%I finalize', r.parent, r.part);
@@ -441,7 +481,7 @@ begin
 	end loop;
 	-- tables that were detached but not dropped
 	for r in select c.relname::text as part from pg_class c where c.relnamespace = 'hatchet'::regnamespace
-			and c.relkind = 'r' and not c.relispartition and c.relname ~ '^(task|attempt|note|event|log_line)_\d{8}' loop
+			and c.relkind = 'r' and not c.relispartition and c.relname ~ '^(task|attempt|note|event|log_line|request)_\d{8}' loop
 		return next format('drop table hatchet.%I', r.part);
 	end loop;
 	return next 'delete from hatchet.stat_minute where minute < now() - interval ''400 days''';
@@ -559,5 +599,113 @@ language sql immutable as $$
 	from unnest(keys, strs, ints) u(k, s, i)
 $$;
 
+-- ---- the front door for SQL ----
+
+-- A UUID of version 8: 48 bit ms, 22 bit counter, 52 random bits.  Ascending in time, and not to be mistaken for a run's.
+create or replace function hatchet.request_id() returns uuid language plpgsql volatile as $$
+declare
+	n int8 := nextval('hatchet.request_no');
+	r text := gen_random_uuid();
+begin
+	return lpad(to_hex(floor(extract(epoch from clock_timestamp()) * 1000)::int8), 12, '0') || '8' || lpad(to_hex(n >> 10), 3, '0')
+		|| to_hex(2048 | (n & 1023)) || left(r, 1) || right(r, 12);
+end
+$$;
+
+-- For which tenant does @caller enqueue?  A role that is mapped, by itself or through a role it belongs to, for none but those;
+-- any other for the one that it names, or for the only one there is.
+create or replace function hatchet.tenant_of_role(caller text, tenant text) returns int4 language plpgsql stable as $$
+declare
+	mine int4[];
+	found_no int4;
+begin
+	if exists (select from hatchet.sql_role) then
+		mine := array(select m.tenant_no from hatchet.sql_role m join pg_roles c on c.rolname = caller
+			left join pg_roles g on g.rolname = m.role
+			where m.role = caller or (not c.rolsuper and pg_has_role(c.oid, g.oid, 'member'))
+			order by m.role <> caller, m.tenant_no);
+	end if;
+	if tenant is null then
+		if cardinality(mine) > 0 and (mine[1] = all (mine) or exists (select from hatchet.sql_role m where m.role = caller)) then
+			return mine[1];
+		elsif cardinality(mine) > 0 then
+			raise 'tenant: must be given: role "%" is mapped to several', caller using errcode = 'invalid_parameter_value';
+		end if;
+		select min(t.tenant_no) into found_no from hatchet.tenant t having count(*) = 1;
+		if found_no is null then
+			raise 'tenant: must be given: role "%" is mapped to none', caller using errcode = 'invalid_parameter_value',
+				hint = 'Name one, or have the role mapped: insert into hatchet.sql_role.';
+		end if;
+		return found_no;
+	end if;
+	select t.tenant_no into found_no from hatchet.tenant t where t.slug = tenant or t.id::text = lower(tenant)
+		order by t.slug <> tenant limit 1;
+	if cardinality(mine) > 0 and (found_no is null or found_no <> all (mine))
+			and not (select c.rolsuper from pg_roles c where c.rolname = caller) then
+		raise 'tenant: role "%" may not enqueue for tenant "%"', caller, left(tenant, 100) using errcode = 'insufficient_privilege';
+	elsif found_no is null then
+		raise 'tenant: there is no tenant "%"', left(tenant, 100) using errcode = 'invalid_parameter_value';
+	end if;
+	return found_no;
+end
+$$;
+
+-- One run of @workflow, in the transaction of the caller: docs/sql.md.  What is wrong with the call is raised here and names the
+-- argument.  The server hears of each transaction once per tenant, at its commit, with the lowest id of the requests.  What it will
+-- have heard is in a setting of the transaction: a rollback to a savepoint takes it back together with the notification.
+create or replace function hatchet.enqueue(workflow text, input jsonb default '{}', additional_metadata jsonb default null,
+	priority int4 default null, tenant text default null) returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+	metadata jsonb := nullif(additional_metadata, 'null');
+	caller text := case when current_setting('role') = 'none' then session_user::text else current_setting('role') end;
+	request uuid;
+	owner_no int4;
+	room int8;
+	n int8;
+	mark text;
+	told text;
+begin
+	if tenant is null and not exists (select from hatchet.sql_role) then
+		select min(t.tenant_no) into owner_no from hatchet.tenant t having count(*) = 1;
+	end if;
+	if owner_no is null then
+		owner_no := hatchet.tenant_of_role(caller, tenant);
+	end if;
+	if coalesce(workflow, '') = '' then
+		raise 'workflow: must be the name of a workflow' using errcode = 'invalid_parameter_value';
+	elsif not exists (select from hatchet.workflow w where w.tenant_no = owner_no and w.name = workflow and w.deleted_at is null) then
+		raise 'workflow: there is no workflow "%"', left(workflow, 200) using errcode = 'invalid_parameter_value',
+			hint = 'A workflow becomes known when a worker that has it starts.';
+	elsif input is null or jsonb_typeof(input) <> 'object' then
+		raise 'input: must be a JSON object, not %', coalesce(jsonb_typeof(input), 'null') using errcode = 'invalid_parameter_value';
+	elsif jsonb_typeof(metadata) <> 'object' then
+		raise 'additional_metadata: must be a JSON object, not %', jsonb_typeof(metadata)
+			using errcode = 'invalid_parameter_value';
+	elsif priority not between 1 and 3 then
+		raise 'priority: must be 1, 2 or 3, not %', priority using errcode = 'invalid_parameter_value';
+	end if;
+	n := octet_length(input::text) + coalesce(octet_length(metadata::text), 0);
+	select i.input_bytes_max into room from hatchet.instance i;
+	if n > room then
+		raise 'input: has % bytes together with additional_metadata, at most % are allowed', n, room
+			using errcode = 'program_limit_exceeded';
+	end if;
+	mark := 'hatchet.enqueued_' || owner_no;
+	request := hatchet.request_id();
+	insert into hatchet.inbox (id, tenant_no, bytes, priority, workflow, input, metadata)
+		values (request, owner_no, n, priority, workflow, input, metadata);
+	told := current_setting(mark, true);
+	if told is null or split_part(told, ' ', 1) <> pg_current_xact_id()::text or request < split_part(told, ' ', 2)::uuid then
+		perform set_config(mark, pg_current_xact_id() || ' ' || request, true);
+		perform pg_notify('hatchet_cfg', 'inbox ' || owner_no || ' ' || request);
+	end if;
+	return request;
+end
+$$;
+
+-- nothing here is for everybody
+revoke execute on all functions in schema hatchet from public;
+
 -- the number of this schema, as src/store/boot.c has it: a template cluster holds the schema and no instance yet
-comment on schema hatchet is '3';
+comment on schema hatchet is '4';

@@ -99,6 +99,7 @@ size_t db_col_n(const struct db_col *c);
 void db_col_int(struct db_col *c, int64_t v);
 void db_col_text(struct db_col *c, struct str v);	/* TEXT, BYTEA, JSONB; p NULL: null */
 void db_col_time(struct db_col *c, int64_t wall_us);	/* INT64_MIN: null */
+void db_col_uuid(struct db_col *c, const struct uuid *u);
 void db_col_null(struct db_col *c);
 void db_bind_col(struct db_query *q, const struct db_col *c);	/* borrowed until done */
 

@@ -20,4 +20,10 @@ static inline int64_t id_unix_ms(int64_t id)
 }
 void id_to_uuid(const struct id_secret *s, int64_t id, struct uuid *ret);
 bool id_from_uuid(const struct id_secret *s, const struct uuid *u, int64_t *ret) MUST_USE;	/* false: not one of ours */
+/* Requests of SQL clients have UUIDs of version 8, made by hatchet.request_id(): never one of a run's. */
+static inline bool uuid_is_request(const struct uuid *u)
+{
+	return u->b[6] >> 4 == 8 && u->b[8] >> 6 == 2;
+}
+int64_t request_unix_ms(const struct uuid *u);
 #endif

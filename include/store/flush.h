@@ -31,6 +31,9 @@ struct flush_task {	/* hatchet.task */
 };
 void flush_task(struct flush *f, const struct flush_task *t);
 
+/* The SQL request that @run_id came of: leaves hatchet.inbox in this flush, which is refused for its data when it is not there. */
+void flush_request(struct flush *f, int32_t tenant_no, const struct uuid *request, int64_t run_id);
+
 struct flush_live {	/* hatchet.live, by full row */
 	int32_t tenant_no;
 	int64_t id;

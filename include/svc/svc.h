@@ -49,6 +49,7 @@ struct svc_trigger_item {
 	const struct cat_want *wants;	/* in place of the step's; NULL: the step's */
 	uint32_t n_wants;
 	struct str labels;		/* the same, cat_wants_format(); p NULL: the step's */
+	const struct uuid *request;	/* SQL request that it comes of, which leaves the inbox with it; NULL: none */
 	int64_t id;			/* out: task id = run id */
 };
 void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *items, uint32_t n, struct op *op);
@@ -62,6 +63,12 @@ void svc_report(struct svc *s, int32_t tenant_no, int64_t id, int32_t attempt, e
 void svc_cancel(struct svc *s, int32_t tenant_no, const int64_t *ids, uint32_t n, struct op *op);
 void svc_release_slot(struct svc *s, int32_t tenant_no, int64_t id, struct op *op);	/* NOT_FOUND if not assigned */
 void svc_refresh_timeout(struct svc *s, int32_t tenant_no, int64_t id, int64_t ms, int64_t *ret_timeout_at_us, struct op *op);
+
+/* The version that a run of workflow @name gets: the latest.  NOT_FOUND; UNIMPLEMENTED names what it asks for. */
+bool svc_find_version(const struct svc *s, int32_t tenant_no, struct str name, struct cat_version **ret, struct err *err) MUST_USE;
+
+/* Fires when the SQL requests that can be taken now have been looked at once more. */
+void svc_front_wait(struct svc *s, struct op *op);
 
 /* Definitions */
 void svc_put_workflow(struct svc *s, const struct cat_put *p, struct cat_version **ret, bool *ret_is_new, struct op *op);

@@ -9,6 +9,8 @@ bool api_id(struct req *r, struct str text, const char *field, int64_t *ret, str
 
 	if (!uuid_parse(text, &u))
 		return err_set(err, ERR_INVALID, "%s: must be a UUID of 36 characters", field);
+	if (uuid_is_request(&u) && alias_id(r, &u, ret))
+		return true;
 	if (!id_from_uuid(catalog_id_secret(catalog_of(r)), &u, ret) || ((*ret >> 16) & 63) != (tenant_of(r)->tenant_no & 63))
 		return err_set(err, ERR_NOT_FOUND, "%s: there is no %.*s", field, STR_FMT(text));
 	return true;
@@ -16,8 +18,11 @@ bool api_id(struct req *r, struct str text, const char *field, int64_t *ret, str
 
 struct uuid api_uuid(struct req *r, int64_t id)
 {
+	const struct who *w = req_user(r);
 	struct uuid u;
 
+	if (w->open_id && id == w->open_id)
+		return w->open_uuid;
 	id_to_uuid(catalog_id_secret(catalog_of(r)), id, &u);
 	return u;
 }

@@ -10,6 +10,10 @@
 #include "pb/pb.h"
 #include "pb/v1.pb-c.h"
 #include "pb/workflows.pb-c.h"
+#include "store/inbox.h"
+
+/* What is asked of a run, when it is a request that is none yet. */
+enum alias_route { ALIAS_RUN, ALIAS_STATUS, ALIAS_TASK, ALIAS_ROWS };
 
 struct auth;
 struct api {
@@ -28,6 +32,15 @@ struct who {
 	struct uuid token_id;
 	struct cat_token *token;
 	int64_t token_exp, token_iat;
+	/* alias.c */
+	struct read_requests requests;	/* as they were found */
+	const struct uuid *asked;
+	uint32_t n_asked;
+	req_fn *alias_next;
+	enum alias_route alias_route;
+	int64_t alias_until_us;
+	int64_t open_id;		/* shown as @open_uuid; 0: none */
+	struct uuid open_uuid;
 };
 
 static inline struct api *api_of(struct req *r)
@@ -60,6 +73,13 @@ ProtobufCBinaryData api_pb_id(struct req *r, int64_t id);
 struct cat_worker *api_worker(struct req *r, struct str text, const char *field, struct err *err) MUST_USE;
 struct cat_workflow *api_workflow(struct req *r, struct str text, const char *field, struct err *err) MUST_USE;
 
+/* alias.c: ids of SQL requests.  Each looks up those among what is asked for and goes on with @next, where api_id() knows them. */
+struct step *alias_param(struct req *r, const char *param, enum alias_route route, req_fn *next) MUST_USE;	/* answers by itself for one that is no run */
+struct step *alias_ids(struct req *r, const struct str *texts, size_t n, req_fn *next) MUST_USE;
+struct step *alias_settled(struct req *r, const struct str *texts, size_t n, req_fn *next) MUST_USE;	/* those that wait are waited for */
+bool alias_id(struct req *r, const struct uuid *u, int64_t *ret) MUST_USE;	/* the run's id; false: none */
+const struct request_view *alias_find(struct req *r, struct str text);
+
 /* gRPC messages: NULL and @err when the bytes are no such message. */
 void *api_msg(struct req *r, const ProtobufCMessageDescriptor *type, struct err *err) MUST_USE;
 struct step *api_reply_msg(struct req *r, const ProtobufCMessage *msg) MUST_USE;
@@ -87,7 +107,7 @@ bool trigger_check(struct req *r, const struct trigger_args *t, struct svc_trigg
 bool trigger_check_texts(const struct trigger_args *t, size_t bytes_max, struct str *ret_input, struct str *ret_metadata,
 			 struct err *err) MUST_USE;
 
-/* cancel.c: by ids or by filter; *ret_ids are the runs asked for, on the request arena. */
+/* cancel.c: by ids or by filter; the ids told are those of the runs, on the request arena.  @texts likewise. */
 enum { CANCEL_PAGE = 1000 };
 struct cancel_filter {
 	int64_t since_us, until_us;
@@ -103,7 +123,7 @@ struct cancel_done {
 };
 /* Ends the request by @reply(r, ids). */
 typedef struct step *cancel_reply_fn(struct req *r, const struct cancel_done *done);
-struct step *cancel_ids(struct req *r, const int64_t *ids, size_t n, cancel_reply_fn *reply) MUST_USE;
+struct step *cancel_listed(struct req *r, const struct str *texts, size_t n, const char *field, cancel_reply_fn *reply) MUST_USE;
 struct step *cancel_filtered(struct req *r, const struct cancel_filter *f, cancel_reply_fn *reply) MUST_USE;
 
 /* api_json.c: replies and shapes shared by the REST handlers. */

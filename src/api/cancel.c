@@ -4,6 +4,9 @@
 #include "api_int.h"
 
 struct cancel {
+	const struct str *texts;
+	size_t n_texts;
+	const char *field;
 	struct cancel_done done;
 	cancel_reply_fn *reply;
 	struct run_filter filter;
@@ -17,7 +20,7 @@ static struct step *finish(struct req *r)
 	return c->reply(r, &c->done);
 }
 
-struct step *cancel_ids(struct req *r, const int64_t *ids, size_t n, cancel_reply_fn *reply)
+static struct step *cancel_ids(struct req *r, const int64_t *ids, size_t n, cancel_reply_fn *reply)
 {
 	struct cancel *c = REQ_STATE(r, struct cancel);
 
@@ -25,6 +28,30 @@ struct step *cancel_ids(struct req *r, const int64_t *ids, size_t n, cancel_repl
 	c->done = (struct cancel_done){.ids = (int64_t *)memcpy(ARENA_ARRAY(req_arena(r), int64_t, n + 1), ids, sizeof(*ids) * n), .n = n};
 	svc_cancel(svc_of(r), tenant_of(r)->tenant_no, c->done.ids, (uint32_t)n, req_op(r, finish));
 	return req_await(r);
+}
+
+static struct step *listed_known(struct req *r)
+{
+	struct cancel *c = REQ_STATE(r, struct cancel);
+	int64_t *ids = ARENA_ARRAY(req_arena(r), int64_t, c->n_texts + 1);
+	struct err err;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n_texts; i++) {
+		if (api_id(r, c->texts[i], c->field, &ids[n], &err))
+			n++;
+		else if (err.code != ERR_NOT_FOUND)	/* unknown ones are no-ops */
+			return req_fail_err(r, &err);
+	}
+	return cancel_ids(r, ids, n, c->reply);
+}
+
+struct step *cancel_listed(struct req *r, const struct str *texts, size_t n, const char *field, cancel_reply_fn *reply)
+{
+	struct cancel *c = REQ_STATE(r, struct cancel);
+
+	*c = (struct cancel){.texts = texts, .n_texts = n, .field = field, .reply = reply};
+	return alias_settled(r, texts, n, listed_known);
 }
 
 static struct step *page_read(struct req *r);

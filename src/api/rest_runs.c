@@ -91,7 +91,7 @@ static struct step *read_whole(struct req *r, req_fn *next)
 	return req_await(r);
 }
 
-struct step *rest_run_get(struct req *r)
+static struct step *run_get(struct req *r)
 {
 	struct one *o = REQ_STATE(r, struct one);
 	struct err err;
@@ -99,6 +99,11 @@ struct step *rest_run_get(struct req *r)
 	if (!api_id(r, req_param(r, "run"), "run", &o->id, &err))
 		return req_fail_err(r, &err);
 	return read_whole(r, run_reply);
+}
+
+struct step *rest_run_get(struct req *r)
+{
+	return alias_param(r, "run", ALIAS_RUN, run_get);
 }
 
 static struct step *task_or_run_events(struct req *r, const char *param)
@@ -112,14 +117,24 @@ static struct step *task_or_run_events(struct req *r, const char *param)
 	return read_whole(r, events_reply);
 }
 
-struct step *rest_run_task_events(struct req *r)
+static struct step *run_task_events(struct req *r)
 {
 	return task_or_run_events(r, "run");
 }
 
-struct step *rest_task_events(struct req *r)
+struct step *rest_run_task_events(struct req *r)
+{
+	return alias_param(r, "run", ALIAS_ROWS, run_task_events);
+}
+
+static struct step *task_events(struct req *r)
 {
 	return task_or_run_events(r, "task");
+}
+
+struct step *rest_task_events(struct req *r)
+{
+	return alias_param(r, "task", ALIAS_ROWS, task_events);
 }
 
 static struct step *status_reply(struct req *r)
@@ -134,7 +149,7 @@ static struct step *status_reply(struct req *r)
 	return json_end(r, 200, &j);
 }
 
-struct step *rest_run_status(struct req *r)
+static struct step *run_status(struct req *r)
 {
 	struct one *o = REQ_STATE(r, struct one);
 	struct err err;
@@ -143,6 +158,11 @@ struct step *rest_run_status(struct req *r)
 		return req_fail_err(r, &err);
 	read_tasks(svc_db(svc_of(r)), req_arena(r), tenant_of(r)->tenant_no, &o->id, 1, 0, &o->got, req_op(r, status_reply));
 	return req_await(r);
+}
+
+struct step *rest_run_status(struct req *r)
+{
+	return alias_param(r, "run", ALIAS_STATUS, run_status);
 }
 
 /* --- trigger ------------------------------------------------------------ */

@@ -46,7 +46,7 @@ static struct step *task_reply(struct req *r)
 	return json_end(r, 200, &j);
 }
 
-struct step *rest_task_get(struct req *r)
+static struct step *task_get(struct req *r)
 {
 	struct one *o = REQ_STATE(r, struct one);
 	struct err err;
@@ -56,6 +56,11 @@ struct step *rest_task_get(struct req *r)
 	read_tasks(svc_db(svc_of(r)), req_arena(r), tenant_of(r)->tenant_no, &o->id, 1, READ_PAYLOADS | READ_ALL_ATTEMPTS | READ_CHILDREN, &o->got,
 		   req_op(r, task_reply));
 	return req_await(r);
+}
+
+struct step *rest_task_get(struct req *r)
+{
+	return alias_param(r, "task", ALIAS_TASK, task_get);
 }
 
 /* --- its log ------------------------------------------------------------ */
@@ -121,7 +126,7 @@ static bool read_log_filter(struct req *r, struct log_filter *f, struct err *err
 	return f->descending || str_ieq(s, STR("ASC")) || err_set(err, ERR_INVALID, "order_by_direction: must be ASC or DESC");
 }
 
-struct step *rest_task_logs(struct req *r)
+static struct step *task_logs(struct req *r)
 {
 	struct one *o = REQ_STATE(r, struct one);
 	struct db *db = svc_db(svc_of(r));
@@ -134,6 +139,11 @@ struct step *rest_task_logs(struct req *r)
 	read_tasks(db, req_arena(r), o->logs.tenant_no, &o->id, 1, 0, &o->got, req_op(r, log_reply));
 	read_logs(db, req_arena(r), &o->logs, &o->lines, req_op(r, log_reply));
 	return req_await(r);
+}
+
+struct step *rest_task_logs(struct req *r)
+{
+	return alias_param(r, "task", ALIAS_ROWS, task_logs);
 }
 
 /* --- cancel ------------------------------------------------------------ */
@@ -211,22 +221,18 @@ static bool filter_lists(struct req *r, const struct jv *v, struct cancel_filter
 	return true;
 }
 
-static struct step *cancel_listed(struct req *r, const struct jv *list)
+static struct step *cancel_list(struct req *r, const struct jv *list)
 {
-	int64_t *ids;
+	struct str *texts;
 	struct err err;
-	size_t n = 0;
+	size_t n = jv_len(list);
 
 	if (!body_list(list, "externalIds", CONF_CANCEL_IDS_MAX, &err))
 		return req_fail_err(r, &err);
-	ids = ARENA_ARRAY(req_arena(r), int64_t, jv_len(list) + 1);
-	for (size_t i = 0; i < jv_len(list); i++) {
-		if (api_id(r, jv_str(jv_at(list, i)), "externalIds", &ids[n], &err))
-			n++;
-		else if (err.code != ERR_NOT_FOUND)	/* unknown ones are no-ops */
-			return req_fail_err(r, &err);
-	}
-	return cancel_ids(r, ids, n, cancelled);
+	texts = ARENA_ARRAY(req_arena(r), struct str, n + 1);
+	for (size_t i = 0; i < n; i++)
+		texts[i] = jv_str(jv_at(list, i));
+	return cancel_listed(r, texts, n, "externalIds", cancelled);
 }
 
 struct step *rest_tasks_cancel(struct req *r)
@@ -246,7 +252,7 @@ struct step *rest_tasks_cancel(struct req *r)
 	if (has_ids == has_filter)
 		return req_fail(r, ERR_INVALID, "externalIds: either this or filter must be given");
 	if (has_ids)
-		return cancel_listed(r, ids);
+		return cancel_list(r, ids);
 	if (jv_type(filter) != JV_OBJ)
 		return json_fail_field(r, "filter", "must be an object");
 	if (!body_time(jv_get(filter, "since"), "filter.since", true, 0, &f.since_us, &err) ||

@@ -41,6 +41,7 @@ struct step *rpc_put_workflow(struct req *r)
 /* --- GetRunDetails ------------------------------------------------------------ */
 
 struct details {
+	struct str text;
 	int64_t id;
 	struct read_tasks got;
 };
@@ -60,6 +61,29 @@ static V1__TaskRunDetail *task_detail(struct req *r, const struct task_view *t)
 	if (t->status == RUN_COMPLETED && last && last->output.n)
 		PB_OPT(d, output, V1__TASK_RUN_DETAIL__HAS_OUTPUT_OUTPUT, pb_set(last->output));
 	return d;
+}
+
+/* A request that is no run: no step exists, so that what is wrong with it is told in the place of one, named like the workflow. */
+static struct step *details_open(struct req *r, const struct request_view *v)
+{
+	V1__GetRunDetailsResponse out = V1__GET_RUN_DETAILS_RESPONSE__INIT;
+	V1__TaskRunDetailEntry entry = V1__TASK_RUN_DETAIL_ENTRY__INIT, *entries[] = {&entry};
+	V1__TaskRunDetail detail = V1__TASK_RUN_DETAIL__INIT;
+
+	out.input = pb_set(v->input);
+	out.additional_metadata = pb_set(v->metadata.n ? v->metadata : STR("{}"));
+	out.done = v->state == REQUEST_REFUSED;
+	out.status = out.done ? V1__RUN_STATUS__FAILED : V1__RUN_STATUS__QUEUED;
+	if (out.done) {
+		detail.external_id = pb_set_uuid(req_arena(r), &v->id);
+		detail.readable_id = entry.key = pb_set(v->workflow);
+		detail.status = out.status;
+		PB_OPT(&detail, error, V1__TASK_RUN_DETAIL__HAS_ERROR_ERROR, pb_set(v->why));
+		entry.value = &detail;
+		out.task_runs = entries;
+		out.n_task_runs = 1;
+	}
+	return api_reply_msg(r, PB_MSG(&out));
 }
 
 static struct step *details_read(struct req *r)
@@ -87,6 +111,20 @@ static struct step *details_read(struct req *r)
 	return req_reply(r, msg);
 }
 
+static struct step *details_known(struct req *r)
+{
+	struct details *s = REQ_STATE(r, struct details);
+	const struct request_view *v = alias_find(r, s->text);
+	struct err err;
+
+	if (v && v->state != REQUEST_TAKEN)
+		return details_open(r, v);
+	if (!api_id(r, s->text, "external_id", &s->id, &err))
+		return req_fail_err(r, &err);
+	read_tasks(svc_db(svc_of(r)), req_arena(r), tenant_of(r)->tenant_no, &s->id, 1, READ_PAYLOADS, &s->got, req_op(r, details_read));
+	return req_await(r);
+}
+
 struct step *rpc_get_run_details(struct req *r)
 {
 	struct details *s = REQ_STATE(r, struct details);
@@ -94,10 +132,10 @@ struct step *rpc_get_run_details(struct req *r)
 	struct err err;
 
 	m = api_msg(r, &v1__get_run_details_request__descriptor, &err);
-	if (!m || !api_id(r, pb_raw(m->external_id), "external_id", &s->id, &err))
+	if (!m)
 		return req_fail_err(r, &err);
-	read_tasks(svc_db(svc_of(r)), req_arena(r), tenant_of(r)->tenant_no, &s->id, 1, READ_PAYLOADS, &s->got, req_op(r, details_read));
-	return req_await(r);
+	s->text = pb_raw(m->external_id);
+	return alias_ids(r, &s->text, 1, details_known);
 }
 
 /* --- CancelTasks ------------------------------------------------------------ */
@@ -165,9 +203,8 @@ struct step *rpc_cancel_tasks(struct req *r)
 {
 	struct cancel_filter f = {0};
 	const V1__CancelTasksRequest *m;
+	struct str *texts;
 	struct err err;
-	int64_t *ids;
-	size_t n = 0;
 
 	m = api_msg(r, &v1__cancel_tasks_request__descriptor, &err);
 	if (!m)
@@ -178,14 +215,10 @@ struct step *rpc_cancel_tasks(struct req *r)
 		return filter_of(r, m->filter, &f, &err) ? cancel_filtered(r, &f, cancelled) : req_fail_err(r, &err);
 	if (m->n_external_ids > CONF_CANCEL_IDS_MAX)
 		return req_fail(r, ERR_INVALID, "external_ids: at most %d", CONF_CANCEL_IDS_MAX);
-	ids = ARENA_ARRAY(req_arena(r), int64_t, m->n_external_ids + 1);
-	for (size_t i = 0; i < m->n_external_ids; i++) {
-		if (api_id(r, pb_raw(m->external_ids[i]), "external_ids", &ids[n], &err))
-			n++;
-		else if (err.code != ERR_NOT_FOUND)	/* unknown ones are no-ops */
-			return req_fail_err(r, &err);
-	}
-	return cancel_ids(r, ids, n, cancelled);
+	texts = ARENA_ARRAY(req_arena(r), struct str, m->n_external_ids + 1);
+	for (size_t i = 0; i < m->n_external_ids; i++)
+		texts[i] = pb_raw(m->external_ids[i]);
+	return cancel_listed(r, texts, m->n_external_ids, "external_ids", cancelled);
 }
 
 /* --- TriggerWorkflowRun ------------------------------------------------------------ */

@@ -55,23 +55,11 @@ static bool parent_check(struct req *r, const struct trigger_args *t, struct svc
 
 static bool version_check(struct req *r, const struct trigger_args *t, struct cat_version **ret, struct err *err)
 {
-	struct cat_workflow *w;
-
 	if (!t->name.n)
 		return err_set(err, ERR_INVALID, "name: must be the name of a workflow");
 	if (!text_check(t->name, "name", err))
 		return false;
-	w = cat_workflow_by_name(catalog_of(r), tenant_of(r)->tenant_no, t->name);
-	if (!w || !w->latest || w->latest->n_steps == 0)
-		return err_set(err, ERR_NOT_FOUND, "workflow %.*s not found", (int)MIN(t->name.n, 200u), t->name.p);
-	*ret = w->latest;
-	if (w->latest->unsupported.n)
-		return err_set(err, ERR_UNIMPLEMENTED, "workflow %.*s cannot run yet; not built: %.*s", (int)MIN(t->name.n, 100u), t->name.p,
-			       STR_FMT(w->latest->unsupported));
-	if (w->latest->is_dag || w->latest->n_steps != 1)
-		return err_set(err, ERR_UNIMPLEMENTED, "workflow %.*s cannot run yet; not built: more than one task",
-			       (int)MIN(t->name.n, 100u), t->name.p);
-	return true;
+	return svc_find_version(svc_of(r), tenant_of(r)->tenant_no, t->name, ret, err);
 }
 
 /* A worker that is not known, or is another tenant's, is one that never comes: SOFT goes elsewhere, HARD waits its time. */

@@ -120,6 +120,14 @@ void db_col_time(struct db_col *c, int64_t wall_us)
 	c->n++;
 }
 
+void db_col_uuid(struct db_col *c, const struct uuid *u)
+{
+	assert(c->type == DB_UUID);
+	strb_be32(&c->b, sizeof(u->b));
+	strb_puts(&c->b, (struct str){(const char *)u->b, sizeof(u->b)});
+	c->n++;
+}
+
 static void put_be32(char *p, uint32_t v)
 {
 	p[0] = (char)(v >> 24);

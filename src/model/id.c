@@ -39,6 +39,11 @@ void id_to_uuid(const struct id_secret *s, int64_t id, struct uuid *ret)
 	put_be64(ret->b + 8, 2ULL << 62 | (low & 0x3ff) << HASH_BITS | id_hash(s, id));
 }
 
+int64_t request_unix_ms(const struct uuid *u)
+{
+	return (int64_t)(get_be64(u->b) >> 16);
+}
+
 bool id_from_uuid(const struct id_secret *s, const struct uuid *u, int64_t *ret)
 {
 	uint64_t hi = get_be64(u->b), lo = get_be64(u->b + 8);

@@ -13,13 +13,13 @@
 #include <stdlib.h>
 
 enum kind {
-	KIND_ATTEMPT, KIND_LIVE_DELETE, KIND_TAIL_DELETE, KIND_STAT, KIND_RETRY, KIND_TASK, KIND_LIVE, KIND_TAIL,
+	KIND_ATTEMPT, KIND_LIVE_DELETE, KIND_TAIL_DELETE, KIND_STAT, KIND_RETRY, KIND_TASK, KIND_INBOX, KIND_LIVE, KIND_TAIL,
 	KIND_LOAD,	/* one query each, not columns */
 	KIND_REQUEUE, KIND_ASSIGN, KIND_START, KIND_TOUCH, KIND_NOTE, KINDS
 };
 #define COLS_MAX 19
 
-/* columns: 2 4 8 ints, b bool, t text, y bytea, j jsonb, w time */
+/* columns: 2 4 8 ints, b bool, t text, y bytea, j jsonb, w time, u uuid */
 static const struct {
 	int sql_id;
 	const char *cols;
@@ -30,6 +30,7 @@ static const struct {
 	[KIND_STAT] = {SQL_STAT_MINUTE, "4w4288"},
 	[KIND_RETRY] = {SQL_LIVE_RETRY, "4822222ww"},
 	[KIND_TASK] = {SQL_TASK_INSERT, "488444422484t88yj4j"},
+	[KIND_INBOX] = {SQL_INBOX_TAKEN, "4u8"},
 	[KIND_LIVE] = {SQL_LIVE_INSERT, "4822222444wwww"},
 	[KIND_TAIL] = {SQL_QUEUE_ITEM_INSERT, "4428222ww"},
 	[KIND_LOAD] = {SQL_WINDOW_LOAD, ""},
@@ -90,6 +91,8 @@ static enum db_type col_type(char c)
 		return DB_BYTEA;
 	case 'j':
 		return DB_JSONB;
+	case 'u':
+		return DB_UUID;
 	default:
 		return DB_TIME;
 	}
@@ -165,6 +168,16 @@ void flush_task(struct flush *f, const struct flush_task *t)
 	db_col_text(*c++, t->metadata);
 	db_col_int(*c++, t->desired_no);
 	db_col_text(*c++, t->labels);
+	f->rows++;
+}
+
+void flush_request(struct flush *f, int32_t tenant_no, const struct uuid *request, int64_t run_id)
+{
+	struct db_col **c = f->cols[KIND_INBOX];
+
+	db_col_int(*c++, tenant_no);
+	db_col_uuid(*c++, request);
+	db_col_int(*c++, run_id);
 	f->rows++;
 }
 

@@ -53,8 +53,15 @@ static void on_writer(void *arg, bool is_up)
 
 static void on_notify(void *arg, struct str payload)
 {
+	static const struct str inbox = STR("inbox ");
 	struct svc *s = arg;
 
+	if (s->front && str_starts(payload, inbox)) {
+		front_wake(s->front, (struct str){payload.p + inbox.n, payload.n - inbox.n});
+		return;
+	}
+	if (s->front && !payload.p)
+		front_wake(s->front, payload);
 	if (s->catalog)
 		catalog_on_notify(s->catalog, payload);
 }
@@ -83,6 +90,7 @@ struct svc *svc_new(const struct svc_conf *conf)
 	s->events = event_writer_new(s->db);
 	svc_turn_init(s);
 	svc_worker_init(s);
+	s->front = front_new(s);
 	s->maint = maint_new(conf->loop, s->db);
 	return s;
 }
@@ -147,6 +155,7 @@ void svc_free(struct svc *s)
 	catalog_free(s->catalog);
 	db_free(s->db);
 	child_fini(s);
+	front_free(s->front);
 	svc_turn_fini(s);
 	if (s->load_timer)
 		timer_free(s->load_timer);
@@ -252,6 +261,8 @@ void svc_metrics(const struct svc *s, struct strb *out)
 		{"hatchet_failed_tasks_total", "counter", f.failed},
 		{"hatchet_cancelled_tasks_total", "counter", f.cancelled},
 		{"hatchet_retried_tasks_total", "counter", f.retried},
+		{"hatchet_sql_requests_taken_total", "counter", f.requests_taken},
+		{"hatchet_sql_requests_refused_total", "counter", f.requests_refused},
 		{"hatchet_flushes_total", "counter", f.flushes},
 		{"hatchet_flush_rows_total", "counter", f.flush_rows},
 		{"hatchet_payload_bytes_waiting", "gauge", s->bytes_waiting},

@@ -74,7 +74,10 @@ struct listener {			/* one open Listen stream */
 };
 
 /* counted for /metrics */
-struct svc_figures { struct eng_stats eng; uint64_t flushes, flush_rows, created, succeeded, failed, cancelled, retried; };
+struct svc_figures {
+	struct eng_stats eng;
+	uint64_t flushes, flush_rows, created, succeeded, failed, cancelled, retried, requests_taken, requests_refused;
+};
 
 struct svc {
 	struct svc_conf conf;
@@ -134,6 +137,7 @@ struct svc {
 	struct list lookups;		/* streams with ids to look up */
 	struct imap event_subs;
 
+	struct front *front;		/* SQL requests */
 	struct log_writer *logs;
 	struct event_writer *events;
 	struct maint *maint;
@@ -205,6 +209,12 @@ void child_stored(struct svc *s, const struct svc_trigger_item *it, bool ok);
 void child_parent_ended(struct svc *s, const struct fx *fx);
 void child_clear(struct svc *s);
 void child_fini(struct svc *s);
+
+/* svc_front.c: what hatchet.enqueue() leaves for us */
+struct front *front_new(struct svc *s) MUST_USE;
+void front_free(struct front *f);
+void front_start(struct front *f);	/* active and loaded: whatever has gathered */
+void front_wake(struct front *f, struct str words);	/* of a notification, behind "inbox "; p NULL: any may have been missed */
 
 /* svc_load.c */
 void svc_load(struct svc *s);

@@ -98,6 +98,7 @@ static void load_done(struct svc *s)
 	arena_free(s->load_arena);
 	s->load_arena = NULL;
 	s->loaded = true;
+	front_start(s->front);
 	if (s->conf.on_ready)
 		s->conf.on_ready(s->conf.arg);
 }

@@ -224,6 +224,8 @@ static void build_insert(struct svc *s, const struct fx *fx)
 		.parent_id = it->parent_id, .child_index = it->child_index, .child_key = it->child_key,
 		.schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms, .input = it->input, .metadata = it->metadata,
 		.desired_no = it->desired_no, .labels = it->labels});
+	if (it->request)
+		flush_request(s->flush, fx->tenant_no, it->request, fx->id);
 	l = live_row(fx, fx->place == PLACE_ASSIGNED ? LIVE_ASSIGNED : LIVE_QUEUED);
 	if (fx->place == PLACE_NONE)
 		flush_end(s->flush, &(struct flush_end){.tenant_no = fx->tenant_no, .id = fx->id, .status = fx->status,

@@ -56,6 +56,19 @@ TEST(migrate_twice_changes_nothing)
 	pgnode_exec(url, "update hatchet.instance set schema_version = 0; comment on schema hatchet is '0'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
+	/* from schema 3: what is new is there at once, also for today */
+	pgnode_exec(url, "drop table hatchet.request, hatchet.inbox, hatchet.sql_role; drop sequence hatchet.request_no; drop function"
+		    " hatchet.enqueue, hatchet.request_id, hatchet.tenant_of_role; alter table hatchet.instance drop column input_bytes_max;"
+		    " update hatchet.instance set schema_version = 3; comment on schema hatchet is '3'");
+	must_migrate(url, STR("another key"));
+	CHECK_STR(pgnode_text(url, facts), before);
+	/* what was granted stays, and nothing else is */
+	pgnode_exec(url, "drop role if exists sqlapp; create role sqlapp; grant execute on function hatchet.enqueue to sqlapp;"
+		    " update hatchet.instance set schema_version = 3");
+	must_migrate(url, STR("another key"));
+	CHECK_EQ(pgnode_int(url, "select count(*) from pg_proc p where pronamespace = 'hatchet'::regnamespace and"
+			    " has_function_privilege('sqlapp', p.oid, 'execute')"), 1);
+	pgnode_exec(url, "drop owned by sqlapp; drop role sqlapp");
 	/* from schema 1; ends get to know what they ended */
 	pgnode_exec(url, "insert into hatchet.task (tenant_no, id, run_id, workflow_no, version_no, step_no, action_no, priority, schedule_ms,"
 		    " exec_ms) select 1, i, i, 5, 1, 1, 1, 1, 1, 1 from generate_series(hatchet.day_lo(hatchet.utc_today()) + 1,"
@@ -72,7 +85,7 @@ TEST(migrate_twice_changes_nothing)
 		    " comment on schema hatchet is '1'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
-	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 3);
+	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 4);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final = 43 and attempt = 1"), 3);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final is null"), 5);
 	CHECK_EQ(pgnode_int(url, "select count(*) from pg_indexes where schemaname = 'hatchet' and indexdef ~ 'final & 7|parent_id, id'"), 4);
@@ -216,7 +229,7 @@ TEST(maintenance)
 	/* ten days: the oldest three expired, one of those with an unfinished task, and the coming ones missing */
 	pgnode_exec(url, "update hatchet.tenant set retention_hours = 24 * 5");
 	pgnode_exec(url, "select hatchet.make_days(hatchet.utc_today() - 9, 9)");
-	pgnode_exec(url, "do $$ declare p text; begin foreach p in array array['task','attempt','note','event','log_line'] loop"
+	pgnode_exec(url, "do $$ declare p text; begin foreach p in array array['task','attempt','note','event','log_line','request'] loop"
 			 " execute format('drop table hatchet.%I', p || to_char(hatchet.utc_today() + 1, '_YYYYMMDD')); end loop; end $$");
 	for (int day = 9; day >= 1; day--) {
 		const char *id = pgnode_keep(in_day, day);
@@ -225,7 +238,12 @@ TEST(maintenance)
 			" priority, schedule_ms, exec_ms) select 1, %s + i, 1, 1, 1, 1, 1, 1, 1, 1 from generate_series(0, 1) i", id));
 		pgnode_exec(url, pgnode_keep("insert into hatchet.attempt (tenant_no, task_id, attempt, status, finished_at)"
 			" select 1, %s + i, 0, 1, now() from generate_series(0, 1) i", id));
+		pgnode_exec(url, pgnode_keep("insert into hatchet.request (tenant_no, id, run_id)"
+			" select 1, gen_random_uuid(), %s + i from generate_series(0, 1) i", id));
 	}
+	/* a day that is older than the table of requests */
+	pgnode_exec(url, "do $$ begin execute format('drop table hatchet.%I', 'request' || to_char(hatchet.utc_today() - 7, '_YYYYMMDD'));"
+		" end $$");
 	pgnode_exec(url, pgnode_keep("insert into hatchet.live (tenant_no, id, shard, state, attempt, app_retries, internal_retries, rank,"
 		" action_no, step_no) select 1, %s, 1, 3, 1, 1, 0, 0, 1, 1", pgnode_keep(in_day, 8)));
 	fix_open(&f, url, NULL, NULL);
@@ -241,6 +259,8 @@ TEST(maintenance)
 	CHECK_EQ(pgnode_int(url, pgnode_keep("select count(*) from hatchet.task where id < hatchet.day_lo(hatchet.utc_today() - 5)")), 1);
 	CHECK_EQ(pgnode_int(url, pgnode_keep("select count(*) from hatchet.attempt where task_id = %s", pgnode_keep(in_day, 8))), 1);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.task"), 11);
+	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.request r join hatchet.task t on t.id = r.run_id"), 11);
+	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.request"), 11);
 	CHECK_EQ(pgnode_int(url, "select count(*) from pg_indexes where indexname ~ '^task_\\d{8}_wf$'"), 5);
 	CHECK(wait_until(f.loop, is_vacuumed, (void *)(uintptr_t)url, 10000));
 	/* its end goes where it belongs, and then the rest of the day goes */
@@ -249,6 +269,7 @@ TEST(maintenance)
 	maint_run_now(m);
 	CHECK(wait_until(f.loop, is_idle, m, 20000));
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.task"), 10);
+	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.request"), 10);
 	CHECK_EQ(pgnode_int(url, "select count(*) from pg_class where relname ~ '_kept'"), 0);
 	maint_free(m);
 	fix_close(&f);

@@ -77,6 +77,8 @@ static const char fill[] =
 	" select tenant_no, id, 1, 0, 0, 0, 0, 3, action_no, 1 from hatchet.task where id % 3 = 0 and id % 2 = 0;"
 	"insert into hatchet.queue_item (tenant_no, action_no, rank, id, attempt, app_retries, internal_retries)"
 	" select tenant_no, action_no, 3, id, 0, 0, 0 from hatchet.task where id % 3 = 0 and id % 2 = 1;"
+	"insert into hatchet.request (tenant_no, id, run_id) select tenant_no, gen_random_uuid(), id from hatchet.task;"
+	"insert into hatchet.inbox (tenant_no, id, bytes, workflow, input) select tenant_no, gen_random_uuid(), 2, 'w', '{}' from hatchet.task;"
 	"insert into hatchet.note (tenant_no, task_id, at, attempt, kind) select tenant_no, id, now(), 0, 1 from hatchet.task;"
 	"insert into hatchet.log_line (tenant_no, task_id, at, attempt, body) select tenant_no, id, now(), 0, 'x' from hatchet.task;"
 	"insert into hatchet.event (tenant_no, id, key) select tenant_no, id, 'k' from hatchet.task;"
@@ -88,7 +90,7 @@ static const char fill[] =
 static void check_plan(struct db_sync *c, struct arena *a, int id, const char *args, const char *allowed)
 {
 	static const char *const big[] = {"Seq Scan on task", "Seq Scan on attempt", "Seq Scan on live", "Seq Scan on queue_item",
-					  "Seq Scan on note", "Seq Scan on event", "Seq Scan on log_line", "Seq Scan on stat_minute",
+					  "Seq Scan on note", "Seq Scan on event", "Seq Scan on inbox", "Seq Scan on request", "Seq Scan on log_line", "Seq Scan on stat_minute",
 					  "Hash Join", "Merge Join", "Join Filter"};
 	const struct db_rows *rows;
 
@@ -118,7 +120,8 @@ TEST(flush_plans)
 {
 	static const int ids[] = {SQL_FENCE, SQL_ATTEMPT_INSERT, SQL_LIVE_DELETE, SQL_QUEUE_ITEM_DELETE, SQL_STAT_MINUTE,
 		SQL_LIVE_RETRY, SQL_TASK_INSERT, SQL_LIVE_INSERT, SQL_QUEUE_ITEM_INSERT, SQL_WINDOW_LOAD, SQL_WINDOW_LOADED,
-		SQL_LIVE_ASSIGN, SQL_LIVE_START, SQL_LIVE_REQUEUE, SQL_LIVE_TOUCH, SQL_NOTE_INSERT, SQL_ENGINE_RESUME};
+		SQL_LIVE_ASSIGN, SQL_LIVE_START, SQL_LIVE_REQUEUE, SQL_LIVE_TOUCH, SQL_NOTE_INSERT, SQL_ENGINE_RESUME,
+		SQL_INBOX_TAKEN};
 	const char *url = pgnode_new_db();
 	struct db_sync *c = open_db(url);
 	struct arena *a = arena_new(16u << 20);
@@ -163,6 +166,9 @@ TEST(read_plans)
 		{SQL_TAIL_DUE, "(1, 2, 3::int2, now(), 500)", NULL},
 		{SQL_INPUTS, "(array[1, 2]::int8[], array[1, 1], 1000)", NULL},
 		{SQL_MINUTES, "(1, '2026-01-01', '2026-01-02')", NULL},
+		{SQL_INBOX_TENANTS, "", NULL},
+		{SQL_INBOX_READ, "(array[1, 2], array[gen_random_uuid(), gen_random_uuid()], 1000, 1000000)", NULL},
+		{SQL_REQUESTS, "(1, array[gen_random_uuid(), gen_random_uuid()], 5)", NULL},
 		{SQL_LIVE_ALL, "", "Seq Scan on live"},
 	};
 	const char *url = pgnode_new_db();

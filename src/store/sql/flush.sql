@@ -126,3 +126,12 @@ where l.tenant_no = x.t and l.id = x.i
 -- name: NoteInsert
 insert into hatchet.note (tenant_no, task_id, attempt, at, kind, body)
 select * from unnest($1::int4[], $2::int8[], $3::int2[], $4::timestamptz[], $5::int2[], $6::text[])
+
+-- Requests of SQL clients that have become runs.  All of them, or the flush fails for the one that is gone: somebody deleted it.
+-- name: InboxTaken
+with gone as (
+	delete from hatchet.inbox i using unnest($1::int4[], $2::uuid[], $3::int8[]) x(t, r, run)
+	where i.tenant_no = x.t and i.id = x.r returning i.id, x.run, i.tenant_no),
+put as (
+	insert into hatchet.request (id, run_id, tenant_no) select * from gone)
+select (case when count(*) = cardinality($2::uuid[]) then '1' else 'a request is gone' end)::int4 from gone
