@@ -9,6 +9,7 @@ struct attempt_view {
 	int32_t worker_no;
 	int64_t queued_at, assigned_at, started_at, finished_at;	/* wall_us; INT64_MIN null */
 	struct str output, error;	/* p NULL: null or not asked for */
+	bool is_final;			/* it ended the task, at least until a replay */
 };
 struct task_view {
 	int64_t id, run_id, parent_id;
@@ -39,6 +40,10 @@ struct read_tasks {
 };
 void read_tasks(struct db *db, struct arena *a, int32_t tenant_no, const int64_t *ids, uint32_t n, unsigned flags,
 		struct read_tasks *ret, struct op *op);
+
+/* A task and what it has spawned, @depth levels of it, at most @limit: of the deepest level some may be missing then. */
+void read_tree(struct db *db, struct arena *a, int32_t tenant_no, int64_t root, uint32_t depth, uint32_t limit, struct read_tasks *ret,
+	       struct op *op);
 
 struct run_filter {
 	int32_t tenant_no;

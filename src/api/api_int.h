@@ -146,6 +146,7 @@ struct page {
 	uint32_t offset, limit;
 };
 bool query_page(struct req *r, uint32_t default_limit, uint32_t max_limit, uint32_t max_offset, struct page *ret, struct err *err) MUST_USE;
+bool query_int(struct req *r, const char *name, int64_t min, int64_t max, int64_t otherwise, uint32_t *ret, struct err *err) MUST_USE;
 bool query_time(struct req *r, const char *name, bool required, int64_t otherwise, int64_t *ret, struct err *err) MUST_USE;
 bool query_bool(struct req *r, const char *name, bool required, bool *ret, struct err *err) MUST_USE;
 bool query_statuses(struct req *r, const char *name, unsigned *ret_mask, struct err *err) MUST_USE;
@@ -163,7 +164,8 @@ void page_mark_set(struct req *r, const struct run_filter *f, uint32_t offset, i
 /* timeline.c: what happened to one task, oldest first. */
 enum tl_kind {
 	TL_CREATED, TL_QUEUED, TL_ASSIGNED, TL_SENT, TL_STARTED, TL_FINISHED, TL_FAILED, TL_RETRYING, TL_CANCELLED, TL_TIMED_OUT,
-	TL_SCHEDULING_TIMED_OUT, TL_REASSIGNED, TL_SLOT_RELEASED, TL_TIMEOUT_REFRESHED, TL_COULD_NOT_SEND
+	TL_SCHEDULING_TIMED_OUT, TL_REASSIGNED, TL_SLOT_RELEASED, TL_TIMEOUT_REFRESHED, TL_COULD_NOT_SEND,
+	TL_RETRIED_BY_USER
 };
 struct tl_event {
 	enum tl_kind kind;
@@ -178,6 +180,9 @@ size_t timeline(struct arena *a, const struct task_view *t, const struct note_vi
 /* shape_task.c: tasks and runs as JSON. */
 void shape_task(struct req *r, struct jw *w, const struct task_view *t, int attempt);	/* V1TaskSummary; attempt -1: newest */
 void shape_run(struct req *r, struct jw *w, const struct task_view *t);		/* V1WorkflowRun */
+void shape_timing(struct req *r, struct jw *w, const struct task_view *t, uint32_t depth);	/* V1TaskTiming */
+int64_t task_queued_at(const struct task_view *t);	/* of its newest attempt */
+struct str run_display_name(struct req *r, const struct task_view *t);
 void shape_events(struct req *r, struct jw *w, const struct task_view *t, const struct tl_event *e, size_t n, bool newest_first,
 		  struct page page);
 struct str task_display_name(struct arena *a, struct str name, int64_t id);
@@ -214,7 +219,8 @@ API_RPCS(API_RPC_X)
 	X(live) X(ready) X(metrics) X(version) X(meta) X(cloud_metadata) X(static) X(tenant_get) X(workflow_list) X(workflow_get) \
 	X(workflow_delete) X(workflow_version) X(run_list) X(run_external_ids) X(run_trigger) X(run_get) X(run_status) \
 	X(run_task_events) X(task_get) X(task_logs) X(task_events) X(tasks_cancel) X(task_metrics) X(queue_metrics) X(worker_list) \
-	X(worker_get) X(worker_patch) X(event_list) X(event_get)
+	X(worker_get) X(worker_patch) X(event_list) X(event_get) X(run_task_timings) X(run_display_names) X(dag_tasks) X(run_input) \
+	X(run_shape)
 #define API_REST_X(name) struct step *rest_##name(struct req *r) MUST_USE;
 API_RESTS(API_REST_X)
 #undef API_REST_X

@@ -83,7 +83,7 @@ struct step *json_fail_field(struct req *r, const char *field, const char *fmt, 
 
 /* --- query ------------------------------------------------------------ */
 
-static bool query_int(struct req *r, const char *name, int64_t min, int64_t max, int64_t otherwise, uint32_t *ret, struct err *err)
+bool query_int(struct req *r, const char *name, int64_t min, int64_t max, int64_t otherwise, uint32_t *ret, struct err *err)
 {
 	struct str s;
 	int64_t v = otherwise;

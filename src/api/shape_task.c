@@ -118,9 +118,51 @@ void shape_task(struct req *r, struct jw *w, const struct task_view *t, int atte
 	jw_obj_end(w);
 }
 
-void shape_run(struct req *r, struct jw *w, const struct task_view *t)
+int64_t task_queued_at(const struct task_view *t)
+{
+	bool is_live = t->live_state >= 0 || t->in_tail;
+	int64_t at = is_live ? t->live_queued_at : t->n_attempts ? t->attempts[t->n_attempts - 1].queued_at : INT64_MIN;
+
+	return at == INT64_MIN ? id_unix_ms(t->id) * 1000 : at;
+}
+
+void shape_timing(struct req *r, struct jw *w, const struct task_view *t, uint32_t depth)
+{
+	const struct cat_step *step = cat_step(catalog_of(r), t->step_no);
+	int64_t created = id_unix_ms(t->id) * 1000;
+	struct shown s = shown_of(t, -1);
+	struct uuid u = api_uuid(r, t->id);
+
+	jw_obj_begin(w);
+	json_meta(w, &u, created, s.finished_at != INT64_MIN ? s.finished_at : created);
+	jw_kv_i64(w, "depth", depth);
+	jw_kv_c(w, "status", run_status_name(s.status));
+	jw_kv_bool(w, "isEvicted", false);
+	jw_kv_str(w, "taskDisplayName", task_display_name(req_arena(r), step ? step->readable_id : STR("task"), t->id));
+	jw_kv_uuid(w, "taskExternalId", &u);
+	jw_kv_i64(w, "taskId", t->id);
+	jw_kv_time(w, "taskInsertedAt", created);
+	jw_kv_uuid(w, "tenantId", &tenant_of(r)->uuid);
+	if (t->parent_id)
+		json_id(r, w, "parentTaskExternalId", t->parent_id);
+	jw_kv_time(w, "queuedAt", task_queued_at(t));
+	json_time(w, "startedAt", s.started_at);
+	json_time(w, "finishedAt", s.finished_at);
+	json_id(r, w, "workflowRunId", t->run_id);
+	jw_kv_i64(w, "retryCount", s.attempt);
+	jw_kv_i64(w, "attempt", s.attempt + 1);
+	jw_obj_end(w);
+}
+
+struct str run_display_name(struct req *r, const struct task_view *t)
 {
 	const struct cat_workflow *wf = cat_workflow(catalog_of(r), t->workflow_no);
+
+	return task_display_name(req_arena(r), wf ? wf->name : STR("run"), t->run_id);
+}
+
+void shape_run(struct req *r, struct jw *w, const struct task_view *t)
+{
 	int64_t created = id_unix_ms(t->id) * 1000;
 	struct shown s = shown_of(t, -1);
 	struct uuid u = api_uuid(r, t->id);
@@ -129,7 +171,7 @@ void shape_run(struct req *r, struct jw *w, const struct task_view *t)
 	json_meta(w, &u, created, s.finished_at != INT64_MIN ? s.finished_at : created);
 	jw_kv_uuid(w, "tenantId", &tenant_of(r)->uuid);
 	jw_kv_c(w, "status", run_status_name(t->status));
-	jw_kv_str(w, "displayName", task_display_name(req_arena(r), wf ? wf->name : STR("run"), t->id));
+	jw_kv_str(w, "displayName", run_display_name(r, t));
 	jw_kv_time(w, "createdAt", created);
 	put_times(w, &s);
 	json_payload(w, "input", t->input);
@@ -160,7 +202,11 @@ void shape_events(struct req *r, struct jw *w, const struct task_view *t, const 
 		jw_kv_uuid(w, "taskId", &u);
 		jw_kv_time(w, "timestamp", e[at].at);
 		jw_kv_c(w, "eventType", tl_name(e[at].kind));
-		jw_kv_str(w, "message", e[at].message);
+		if (worker && (e[at].kind == TL_ASSIGNED || e[at].kind == TL_SENT))
+			jw_kv_str(w, "message", arena_strf(req_arena(r), "%s worker %.*s", e[at].kind == TL_SENT ? "sent to" : "assigned to",
+							   STR_FMT(worker->name)));
+		else
+			jw_kv_str(w, "message", e[at].message);
 		put_error(w, e[at].error);
 		if (e[at].output.n)
 			jw_kv_str(w, "output", e[at].output);

@@ -2,6 +2,8 @@
  * Invariant: ordered by time, and among equal times in the order in which such things happen. */
 #include "api_int.h"
 
+#include "base/text.h"
+
 #include <stdlib.h>
 
 const char *tl_name(enum tl_kind k)
@@ -22,6 +24,7 @@ const char *tl_name(enum tl_kind k)
 		[TL_SLOT_RELEASED] = "SLOT_RELEASED",
 		[TL_TIMEOUT_REFRESHED] = "TIMEOUT_REFRESHED",
 		[TL_COULD_NOT_SEND] = "COULD_NOT_SEND_TO_WORKER",
+		[TL_RETRIED_BY_USER] = "RETRIED_BY_USER",
 	};
 
 	return names[k];
@@ -32,6 +35,7 @@ struct entry {
 	size_t seq;
 };
 struct tl {
+	struct arena *a;
 	struct entry *p;
 	size_t n, max;
 };
@@ -56,7 +60,46 @@ static void add_assigned(struct tl *l, int16_t attempt, int32_t worker_no, int64
 		add(l, TL_STARTED, started_at, attempt)->worker_no = worker_no;
 }
 
-static void add_end(struct tl *l, const struct attempt_view *v, bool has_next)
+/* When the attempt after @i begins to wait for a worker; INT64_MIN: not known. */
+static int64_t next_queued_at(const struct task_view *t, uint32_t i)
+{
+	if (i + 1 < t->n_attempts)
+		return t->attempts[i + 1].queued_at;
+	return t->live_state == LIVE_BACKOFF ? t->live_due_at : t->live_queued_at;
+}
+
+/* How often it failed by itself up to @i; being lost is not its own doing, and a replay begins anew. */
+static unsigned retries_until(const struct task_view *t, uint32_t i)
+{
+	unsigned n = 0;
+
+	for (uint32_t k = 0; k <= i; k++)
+		n = t->attempts[k].is_final ? 0 : n + (t->attempts[k].status != ATTEMPT_LOST);
+	return n;
+}
+
+static void add_next(struct tl *l, const struct task_view *t, uint32_t i)
+{
+	const struct attempt_view *v = &t->attempts[i];
+	int16_t next = (int16_t)(v->attempt + 1);
+	int64_t at = next_queued_at(t, i), ms = at == INT64_MIN ? 0 : (at - v->finished_at) / 1000;
+	struct tl_event *e;
+	char text[RFC3339_MAX];
+
+	if (v->is_final) {
+		e = add(l, TL_RETRIED_BY_USER, at == INT64_MIN ? v->finished_at : at, next);
+		e->message = STR("replayed by request");
+		return;
+	}
+	e = add(l, TL_RETRYING, v->finished_at, next);
+	e->message = arena_strf(l->a, "retry %u", retries_until(t, i));
+	if (ms <= 0)
+		return;
+	(void)rfc3339_format(at, text);
+	e->message = arena_strf(l->a, "%.*s in %.*s, at %s", STR_FMT(e->message), STR_FMT(duration_format(l->a, ms)), text);
+}
+
+static void add_end(struct tl *l, const struct task_view *t, uint32_t i)
 {
 	static const enum tl_kind kinds[] = {
 		[ATTEMPT_COMPLETED] = TL_FINISHED,
@@ -66,23 +109,28 @@ static void add_end(struct tl *l, const struct attempt_view *v, bool has_next)
 		[ATTEMPT_SCHEDULE_TIMED_OUT] = TL_SCHEDULING_TIMED_OUT,
 		[ATTEMPT_LOST] = TL_REASSIGNED,
 	};
+	const struct attempt_view *v = &t->attempts[i];
+	bool has_next = i + 1 < t->n_attempts || t->live_state >= 0 || t->in_tail;
 	enum tl_kind kind = v->status >= 0 && (size_t)v->status < ARRAY_LEN(kinds) ? kinds[v->status] : TL_FAILED;
-	int16_t next = (int16_t)(v->attempt + 1);
 	struct tl_event *e;
 
 	if (v->status == ATTEMPT_LOST && !has_next)
 		kind = TL_FAILED;	/* lost once too often */
 	/* what leads to the next attempt carries its number */
-	e = add(l, kind, v->finished_at, kind == TL_REASSIGNED ? next : v->attempt);
+	e = add(l, kind, v->finished_at, kind == TL_REASSIGNED ? (int16_t)(v->attempt + 1) : v->attempt);
 	e->worker_no = v->worker_no;
 	if (v->status == ATTEMPT_COMPLETED)
 		e->output = v->output;
-	else if (v->status == ATTEMPT_CANCELLED || kind == TL_REASSIGNED)
+	else if (kind == TL_CANCELLED)
+		e->message = v->error.n ? v->error : STR("cancelled by request");
+	else if (kind == TL_REASSIGNED)
 		e->message = v->error;
 	else
 		e->error = v->error;
+	if (kind == TL_TIMED_OUT || kind == TL_SCHEDULING_TIMED_OUT)
+		e->message = v->error;
 	if (has_next && kind != TL_REASSIGNED)
-		add(l, TL_RETRYING, v->finished_at, next);
+		add_next(l, t, i);
 }
 
 static void add_note(struct tl *l, const struct note_view *n)
@@ -118,7 +166,7 @@ static int by_time(const void *a, const void *b)
 
 size_t timeline(struct arena *a, const struct task_view *t, const struct note_view *notes, size_t n_notes, struct tl_event **ret)
 {
-	struct tl l = {.max = 8 + 8 * (size_t)t->n_attempts + n_notes};
+	struct tl l = {.a = a, .max = 8 + 8 * (size_t)t->n_attempts + n_notes};
 	int64_t created = id_unix_ms(t->id) * 1000;
 
 	l.p = ARENA_ARRAY(a, struct entry, l.max);
@@ -130,7 +178,7 @@ size_t timeline(struct arena *a, const struct task_view *t, const struct note_vi
 		if (v->attempt > 0 && v->queued_at != INT64_MIN)
 			(void)add(&l, TL_QUEUED, v->queued_at, v->attempt);
 		add_assigned(&l, v->attempt, v->worker_no, v->assigned_at, v->started_at);
-		add_end(&l, v, i + 1 < t->n_attempts || t->live_state >= 0 || t->in_tail);
+		add_end(&l, t, i);
 	}
 	if (t->live_state >= 0 || t->in_tail) {
 		if (t->live_attempt > 0 && t->live_state != LIVE_BACKOFF && t->live_queued_at != INT64_MIN)

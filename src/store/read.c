@@ -70,7 +70,7 @@ static void take_attempt(const struct db_rows *rows, unsigned i, struct attempt_
 		.attempt = i16(rows, i, 22), .status = i16(rows, i, 23), .worker_no = i32(rows, i, 24),
 		.queued_at = db_get_time(rows, i, 25), .assigned_at = db_get_time(rows, i, 26),
 		.started_at = db_get_time(rows, i, 27), .finished_at = db_get_time(rows, i, 28),
-		.output = db_get_text(rows, i, 29), .error = whole_chars(db_get_text(rows, i, 30))};
+		.output = db_get_text(rows, i, 29), .error = whole_chars(db_get_text(rows, i, 30)), .is_final = db_get_bool(rows, i, 33)};
 }
 
 static void take_tasks(struct reading *r)
@@ -126,6 +126,18 @@ void read_tasks(struct db *db, struct arena *a, int32_t tenant_no, const int64_t
 	assert(n <= 1000);
 	bind_what(r, flags, tenant_no);
 	bind_ints(r, DB_INT8, ids, n);
+	db_submit(db, DB_READ, r->q, &r->op);
+}
+
+void read_tree(struct db *db, struct arena *a, int32_t tenant_no, int64_t root, uint32_t depth, uint32_t limit, struct read_tasks *ret,
+	       struct op *op)
+{
+	struct reading *r = reading_new(a, SQL_TASK_TREE, tasks_done, ret, op);
+
+	bind_what(r, 0, tenant_no);
+	bind_ints(r, DB_INT8, &root, 1);
+	db_bind_i32(r->q, (int32_t)depth);
+	db_bind_i32(r->q, (int32_t)limit);
 	db_submit(db, DB_READ, r->q, &r->op);
 }
 

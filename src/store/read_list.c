@@ -238,4 +238,3 @@ void read_minutes(struct db *db, struct arena *a, int32_t tenant_no, int64_t sin
 	db_bind_time(r->q, MIN(until_us, 4102444800000000LL));
 	db_submit(db, DB_READ, r->q, &r->op);
 }
-

@@ -148,6 +148,7 @@ TEST(read_plans)
 	} t[] = {
 		{SQL_TASKS_BY_IDS, "(1000, 0, 1, array[1, 2, 3]::int8[])", NULL},
 		{SQL_TASKS_BY_IDS_ANY, "(1000, 1, 0, array[1, 2, 3]::int8[])", "Seq Scan on tenant"},
+		{SQL_TASK_TREE, "(0, 0, 1, array[5]::int8[], 10, 1000)", NULL},
 		{SQL_RUNS, "(0, 0, 1, 0, 9223372036854775807, null, 0, null, null, false, 31, 0, 50)", NULL},
 		{SQL_RUNS, "(0, 6, 1, 0, 9223372036854775807, null, 0, array['a'], array['b'], true, 4, 0, 50)", NULL},
 		{SQL_RUNS_OF_PARENT, "(0, 0, 1, 0, 9223372036854775807, null, 0, null, null, false, 31, 0, 50, 77)", NULL},

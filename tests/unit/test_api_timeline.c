@@ -121,6 +121,39 @@ TEST(backoff_is_not_queued)
 	arena_free(a);
 }
 
+/* An end that was final and has a next attempt was taken up again by a replay; retries are counted anew. */
+TEST(replay)
+{
+	struct arena *a = arena_new(1 << 20);
+	struct task_view t = a_task();
+	struct attempt_view v[] = {an_attempt(0, ATTEMPT_FAILED, 0), an_attempt(1, ATTEMPT_FAILED, 10), an_attempt(2, ATTEMPT_FAILED, 500000)};
+	struct tl_event *e;
+	size_t n;
+
+	v[1].is_final = true;
+	t.attempts = v;
+	t.n_attempts = 3;
+	t.live_state = LIVE_QUEUED;
+	t.live_attempt = 3;
+	t.live_queued_at = created() + 500003;
+	n = timeline(a, &t, NULL, 0, &e);
+	CHECK_EQ(n, 20);
+	is(&e[6], "RETRYING", 1);
+	CHECK_STR(e[6].message, "retry 1");
+	is(&e[11], "FAILED", 1);
+	is(&e[12], "RETRIED_BY_USER", 2);
+	CHECK_EQ(e[12].at, created() + 500000);
+	is(&e[13], "QUEUED", 2);
+	is(&e[18], "RETRYING", 3);
+	CHECK_STR(e[18].message, "retry 1");
+	t.live_state = LIVE_BACKOFF;
+	t.live_due_at = v[2].finished_at + 2500000;
+	n = timeline(a, &t, NULL, 0, &e);
+	CHECK_EQ(n, 19);
+	CHECK(str_starts(e[18].message, STR("retry 1 in 2.5s, at 2024-01-01T00:00:08")));
+	arena_free(a);
+}
+
 TEST(never_assigned)
 {
 	struct arena *a = arena_new(1 << 20);

@@ -17,7 +17,7 @@ case when $2::int4 & 2 <> 0 then substring(a.error from 1 for 2000)
 	when coalesce(sum({{PayloadBytes}}) over before, 0) < $1::int8 then a.error end,
 coalesce(sum({{PayloadBytes}}) over before, 0) >= $1::int8,
 case when $2::int4 & 4 <> 0 then (select count(*) from (select from hatchet.task c
-	where c.tenant_no = t.tenant_no and c.parent_id = t.id and c.id > t.id limit 10000) c) end
+	where c.tenant_no = t.tenant_no and c.parent_id = t.id and c.id > t.id limit 10000) c) end, a.final is not null
 
 -- part: TaskJoins
 left join lateral (
@@ -33,6 +33,20 @@ window before as (order by t.id desc, a.attempt desc rows between unbounded prec
 -- name: TasksByIds
 select {{TaskCols}} from unnest($4::int8[]) x(id) cross join lateral (
 	select t.* from hatchet.task t where t.tenant_no = $3::int4 and t.id = x.id limit 1) t
+{{TaskJoins}} order by t.id desc, a.attempt
+
+-- Tasks and what they have spawned, $5 levels of it, $6 tasks at most: level by level, so that the limit cuts the deepest.
+-- name: TaskTree
+with recursive tree as (
+	select x.id, 0 as depth from unnest($4::int8[]) x(id)
+	union all
+	select c.id, p.depth + 1 from tree p cross join lateral (
+		select c.id from hatchet.task c where c.tenant_no = $3::int4 and c.parent_id = p.id and c.id > p.id
+		order by c.id limit $6::int4) c
+	where p.depth < $5::int4),
+ids as materialized (select id from tree limit $6::int4)
+select {{TaskCols}} from ids cross join lateral (
+	select t.* from hatchet.task t where t.tenant_no = $3::int4 and t.id = ids.id limit 1) t
 {{TaskJoins}} order by t.id desc, a.attempt
 
 -- An id holds the tenant's shard, which leaves few tenants to try.
