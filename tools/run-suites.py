@@ -64,6 +64,8 @@ SUITES = [
     Suite("cancel", [VENV, "tests/e2e/test_cancel.py"], 300, needs=["tests/e2e/test_cancel.py"], prepare="venv"),
     Suite("sqlfront", [VENV, "tests/e2e/test_sqlfront.py"], 400, needs=["tests/e2e/test_sqlfront.py"], tools=["go", "npm"],
           prepare="sql-clients"),
+    Suite("sqlfront-faults", [VENV, "tests/e2e/test_sqlfront_faults.py"], 900, needs=["tests/e2e/test_sqlfront_faults.py"],
+          tools=["go", "npm"], prepare="sql-clients"),
     Suite("effects", [VENV, "tests/e2e/test_effects.py"], 300, needs=["tests/e2e/test_effects.py"], prepare="venv"),
     Suite("sidecar", [VENV, "tests/e2e/sidecar.py"], 300, needs=["tests/e2e/sidecar.py"], prepare="venv"),
     Suite("examples", [VENV, "tests/e2e/examples.py"], 600, needs=["tests/e2e/examples.py"], prepare="venv"),
