@@ -22,6 +22,7 @@
 
 #define ENG_SLOT_TYPES 8	/* per worker */
 #define ENG_STEP_SLOTS 4	/* slot types one step asks for */
+#define ENG_STEP_ENTRIES 8	/* strategies in the chain of one step */
 
 struct eng_slot {
 	int32_t type_no;	/* dictionary number of the slot type's name; 1 = "default", 2 = "durable" */
@@ -48,9 +49,16 @@ struct eng_place {
 	uint32_t n_wants;
 };
 
+/* A task's part in one strategy of its step, in the order of the step's chain. */
+struct eng_entry {
+	uint64_t key;		/* hash of the strategy and the text of the key; never 0 */
+	int32_t limit;		/* the task's own, for the whole key; -1: the strategy's */
+};
+
 enum ev_kind {
 	/* dictionaries */
 	EV_STEP,		/* step known or changed; before any task of it */
+	EV_STRATEGY,		/* strategy known or changed; before any step that has it */
 	EV_WORKER,		/* worker registered (or restored at start: .restored, silent since now) */
 	EV_LABELS,		/* the worker's labels are .worker.labels now, all of them */
 	/* workers */
@@ -88,6 +96,13 @@ struct ev_step {
 	enum sticky sticky;
 	const struct eng_want *wants;	/* borrowed for the call */
 	uint32_t n_wants;
+	int32_t strategies[ENG_STEP_ENTRIES];	/* the chain; never changes */
+	uint32_t n_strategies;
+};
+struct ev_strategy {
+	int32_t strategy_no;
+	enum conc kind;
+	int32_t max_runs;
 };
 struct ev_worker {
 	int32_t worker_no, tenant_no;
@@ -107,18 +122,20 @@ struct ev_new {
 	bool is_over;			/* it ends at birth, by */
 	enum attempt_status status;
 	const char *text;		/* borrowed for the call */
+	struct eng_entry entries[ENG_STEP_ENTRIES];	/* as many as its step has strategies; unless it is over */
 	struct eng_place place;
 };
 struct ev_restore {			/* times are wall_us, INT64_MIN: null */
 	int64_t id;
 	int32_t tenant_no, step_no, worker_no;
-	int8_t state, rank;
+	int8_t state, rank, user_rank;	/* user_rank: that of its priority */
 	int16_t attempt, app_retries, internal_retries;
 	int64_t queued_at, assigned_at, started_at, due_at;
 	int64_t schedule_ms, exec_ms;
 	bool released;
 	int64_t parent_id;
 	bool is_orphan;			/* its parent was cancelled: so is it */
+	struct eng_entry entries[ENG_STEP_ENTRIES];
 	struct eng_place place;
 };
 struct ev {
@@ -137,11 +154,15 @@ struct ev {
 	/* LOAD, TAIL, SCAN */
 	int32_t action_no;
 	int8_t rank;
+	int64_t lane;			/* key of the first strategy, if that lets them wait; 0: rows without one */
+	int32_t step_no;		/* TAIL with a lane: of a row of it */
+	int32_t key_limit;		/* TAIL with a lane: that of its newest row, -1 none */
 	uint32_t n, limit;
 	int64_t due_at;			/* wall_us */
 	bool tail;			/* CANCEL, EXPIRED: .restore describes the queue_item row */
 	union {
 		struct ev_step step;
+		struct ev_strategy strategy;
 		struct ev_worker worker;
 		struct ev_new new;
 		struct ev_restore restore;
@@ -157,7 +178,7 @@ enum fx_kind {
 	FX_RETRY,	/* attempt row, not final; live: attempt+1, rank 0, state .state (queued or backoff), due */
 	FX_REQUEUE,	/* backoff over: live backoff -> queued, queued_at, due_at */
 	FX_TOUCH,	/* live.due_at (refresh) and/or live flags (slot released) */
-	FX_LOAD,	/* window load of (tenant, action, rank), up to .limit; answered by LOADED..., LOAD_DONE */
+	FX_LOAD,	/* window load of (tenant, action, rank, lane), up to .limit; answered by LOADED..., LOAD_DONE */
 	FX_NOTE,	/* timeline */
 	FX_SEAL,
 	/* releasing: after the commit */
@@ -175,6 +196,7 @@ struct fx {
 	int64_t id;
 	int32_t tenant_no, action_no, step_no, worker_no;	/* worker_no 0: none */
 	int8_t rank;			/* LOAD, SCAN, INSERT, RETRY; END of a tail row: its rank */
+	int64_t lane;			/* LOAD, INSERT into a tail */
 	int8_t state;			/* RETRY: enum live_state */
 	int8_t status;			/* END, RETRY, INSERT of what is over: enum attempt_status */
 	int16_t attempt;		/* the attempt that ends, starts, is pushed; RETRY: the one that ended */
@@ -222,6 +244,7 @@ struct eng_task_view {
 	int8_t state, rank;
 	int16_t attempt;
 	int64_t queued_at, assigned_at, started_at, due_at;
+	uint64_t waits_for;		/* key in which it waits for a place; 0: none */
 };
 bool engine_task(const struct engine *e, int64_t id, struct eng_task_view *ret);
 struct eng_worker_view {
@@ -231,6 +254,13 @@ struct eng_worker_view {
 	struct eng_slot limit[ENG_SLOT_TYPES], used[ENG_SLOT_TYPES];
 };
 bool engine_worker(const struct engine *e, int32_t worker_no, struct eng_worker_view *ret);
+struct eng_key_view {
+	int32_t strategy_no, limit;
+	uint32_t n_holders, n_waiters;	/* in memory */
+	bool has_tail;
+	int64_t holder;			/* the one that holds a place longest */
+};
+bool engine_key(const struct engine *e, uint64_t key, struct eng_key_view *ret);
 struct eng_stats { uint64_t queued, running, backoff, workers, tails; };
 struct eng_stats engine_stats(const struct engine *e);
 #endif

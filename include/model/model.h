@@ -32,11 +32,21 @@ static inline int rank_of_priority(int priority)
 /* Does a task follow the worker it names?  The numbers are those of hatchet.workflow_version.sticky. */
 enum sticky { STICKY_NONE, STICKY_SOFT, STICKY_HARD };
 
+/* v1.ConcurrencyLimitStrategy of the wire: what happens to tasks of a key that has no free place. */
+enum conc {
+	CONC_CANCEL_IN_PROGRESS = 0,	/* the newest run, the others are cancelled, running ones too */
+	CONC_GROUP_ROUND_ROBIN = 3,	/* they wait */
+	CONC_CANCEL_NEWEST = 4,		/* who does not fit at once is cancelled */
+	CONC_CANCEL_QUEUED_EXCEPT_NEWEST = 5,	/* as many wait as may run, the newest of them */
+	CONC_CANCEL_QUEUED_EXCEPT_OLDEST = 6,
+};
+
 /* v1.WorkerLabelComparator of the wire: the worker's label, compared to what is asked for. */
 enum label_op { LABEL_EQ, LABEL_NE, LABEL_GT, LABEL_GE, LABEL_LT, LABEL_LE };
 
 /* Why a task was cancelled, in hatchet.attempt.error; never part of its result. */
 #define CANCEL_BY_PARENT "cancelled with its parent"
+#define CANCEL_BY_STRATEGY "Cancelled due to concurrency strategy"
 
 /* hatchet.note.kind: timeline facts that cannot be computed */
 enum note_kind {

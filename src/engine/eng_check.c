@@ -3,7 +3,7 @@
 #include "eng_int.h"
 
 struct sums {
-	uint64_t waiting, running, backoff;
+	uint64_t waiting, ready, running, backoff, places;
 };
 
 #define MUST(cond, ...)                                                   \
@@ -20,10 +20,25 @@ static int32_t units_of(const struct ev_step *s, int32_t type_no)
 	return 0;
 }
 
+/* Held up to where it waits, and all while it runs. */
+static bool check_places(const struct task *t, bool waits, bool runs, struct err *err)
+{
+	MUST(t->n_places == t->step->def.n_strategies && t->n_held <= t->n_places, "task %lld has %d places of %u", (long long)t->id,
+	     t->n_places, t->step->def.n_strategies);
+	MUST(waits || t->n_held == (runs ? t->n_places : 0), "task %lld holds %d places", (long long)t->id, t->n_held);
+	for (int i = 0; i < t->n_places; i++) {
+		const struct place *p = &t->places[i];
+
+		MUST(p->is_held == (i < t->n_held) && p->task == t, "task %lld: place %d is held out of order", (long long)t->id, i);
+		MUST(list_linked(&p->node) == (i < t->n_held || (waits && i == t->n_held)), "task %lld: place %d is on no list", (long long)t->id, i);
+	}
+	return true;
+}
+
 /* In exactly one place, with the deadline that its state asks for. */
 static bool check_task(const struct engine *e, const struct task *t, struct sums *sums, struct err *err)
 {
-	bool waits = list_linked(&t->qnode), runs = t->worker != NULL;
+	bool is_ready = list_linked(&t->qnode), waits = t->waits, runs = t->worker != NULL;
 	long long id = (long long)t->id;
 
 	MUST(imap_get(&e->steps, t->step->def.step_no) == t->step, "task %lld is of a forgotten step", id);
@@ -32,6 +47,10 @@ static bool check_task(const struct engine *e, const struct task *t, struct sums
 	MUST(t->step->def.action_no == t->queue->action_no, "task %lld is in another action's queue", id);
 	MUST(list_linked(&t->wnode) == runs, "task %lld has a worker that does not list it", id);
 	MUST(!(waits && runs), "task %lld waits and runs", id);
+	MUST(is_ready == (waits && t->n_held == t->n_places), "task %lld is ready without its places, or has them and is not", id);
+	MUST(!t->is_unborn && !t->is_refused, "task %lld is still being born", id);
+	if (!check_places(t, waits, runs, err))
+		return false;
 	MUST(t->rank >= 0 && t->rank <= 3, "task %lld has rank %d", id, t->rank);
 	MUST(t->attempt == t->app_retries + t->internal_retries, "task %lld: attempt %d is not %d + %d retries", id, t->attempt,
 	     t->app_retries, t->internal_retries);
@@ -61,28 +80,50 @@ static bool check_task(const struct engine *e, const struct task *t, struct sums
 	MUST(t->due.it.tie == t->id, "task %lld: the deadline of another", id);
 	MUST((t->due.kind == DUE_CONFIRM) == t->confirming, "task %lld: kind of deadline", id);
 	sums->waiting += waits;
+	sums->ready += is_ready;
+	for (int i = 0; i < t->n_places; i++)
+		sums->places += list_linked(&t->places[i].node);
 	sums->running += runs;
 	sums->backoff += t->state == LIVE_BACKOFF;
 	return true;
 }
 
+static bool check_ready(const struct need *n, int rank, const struct list *ready, const struct lane *l, uint64_t *in_rank, struct err *err)
+{
+	int64_t last = 0;
+
+	LIST_FOREACH(it, ready) {
+		const struct task *t = LIST_ENTRY(it, const struct task, qnode);
+
+		MUST(t->id > last, "action %d rank %d: task %lld is out of order", n->queue->action_no, rank, (long long)t->id);
+		MUST(t->need == n && t->rank == rank && t->lane == l, "action %d rank %d: task %lld is elsewhere", n->queue->action_no, rank,
+		     (long long)t->id);
+		last = t->id;
+		(*in_rank)++;
+	}
+	return true;
+}
+
 /* In order, counted, and nobody waits beside a worker that could take it. */
-static bool check_need(const struct queue *q, const struct need *n, uint32_t by_rank[4], struct err *err)
+static bool check_need(const struct engine *e, const struct queue *q, const struct need *n, uint32_t by_rank[4], uint32_t plain[4], struct err *err)
 {
 	uint64_t all = 0;
 
 	MUST(n->queue == q && n->n > 0 && n->refs >= n->n, "action %d: a need is on the wrong list", q->action_no);
 	for (int i = 0; i < 4; i++) {
-		int64_t last = 0;
-		uint64_t in_rank = 0;
+		uint64_t in_rank = 0, last = 0;
 
-		LIST_FOREACH(it, &n->waiting[i]) {
-			const struct task *t = LIST_ENTRY(it, const struct task, qnode);
+		if (!check_ready(n, i, &n->ready[i], NULL, &in_rank, err))
+			return false;
+		plain[i] += (uint32_t)in_rank;
+		LIST_FOREACH(it, &n->lanes[i]) {
+			const struct lane *l = LIST_ENTRY(it, const struct lane, node);
 
-			MUST(t->id > last, "action %d rank %d: task %lld is out of order", q->action_no, i, (long long)t->id);
-			MUST(t->need == n && t->rank == i, "action %d rank %d: task %lld is elsewhere", q->action_no, i, (long long)t->id);
-			last = t->id;
-			in_rank++;
+			MUST(l->need == n && l->rank == i && !list_empty(&l->ready), "action %d rank %d: a lane is elsewhere or empty", q->action_no, i);
+			MUST(l->turn >= last && l->turn <= e->turn, "action %d rank %d: turns are out of order", q->action_no, i);
+			last = l->turn;
+			if (!check_ready(n, i, &l->ready, l, &in_rank, err))
+				return false;
 		}
 		MUST(in_rank == n->n_rank[i], "action %d rank %d: a need is miscounted", q->action_no, i);
 		by_rank[i] += (uint32_t)in_rank;
@@ -95,35 +136,91 @@ static bool check_need(const struct queue *q, const struct need *n, uint32_t by_
 	return true;
 }
 
-static bool check_rank(const struct queue *q, int rank, uint32_t n, struct err *err)
+static bool check_rank(const struct queue *q, int rank, uint32_t n, uint32_t n_plain, struct err *err)
 {
 	const struct rank *r = &q->ranks[rank];
 
 	MUST(n == r->n, "action %d rank %d: %u waiting, counted %u", q->action_no, rank, n, r->n);
-	MUST(r->cancels.n == 0 || r->loading, "action %d rank %d: cancels wait for no load", q->action_no, rank);
-	MUST(!r->due.it.idx || r->has_tail, "action %d rank %d: a deadline without a tail", q->action_no, rank);
-	MUST(!r->has_tail || r->n > 0 || r->loading, "action %d rank %d: a tail behind an empty head is not loaded", q->action_no, rank);
+	MUST(n_plain == r->n_plain, "action %d rank %d: %u ready without a lane, counted %u", q->action_no, rank, n_plain, r->n_plain);
+	MUST(r->plain.cancels.n == 0 || r->plain.loading, "action %d rank %d: cancels wait for no load", q->action_no, rank);
+	MUST(!r->due.it.idx || r->n_tails > 0, "action %d rank %d: a deadline without a tail", q->action_no, rank);
+	MUST(!r->plain.has_rows || r->n_plain > 0 || r->plain.loading, "action %d rank %d: a tail behind an empty head is not loaded",
+	     q->action_no, rank);
 	return true;
 }
 
-static bool check_queue(const struct engine *e, const struct queue *q, uint64_t *waiting, uint64_t *tails, struct err *err)
+static bool check_queue(const struct engine *e, const struct queue *q, uint64_t *ready, uint64_t *tails, struct err *err)
 {
-	uint32_t by_rank[4] = {0};
+	uint32_t by_rank[4] = {0}, plain[4] = {0};
 
 	MUST(!q->is_dirty, "queue of action %d was not scheduled", q->action_no);
 	MUST(q->n_open == 0, "queue of action %d has %u needs that were not tried", q->action_no, q->n_open);
 	LIST_FOREACH(it, &q->needs)
-		if (!check_need(q, LIST_ENTRY(it, const struct need, node), by_rank, err))
+		if (!check_need(e, q, LIST_ENTRY(it, const struct need, node), by_rank, plain, err))
 			return false;
 	for (int i = 0; i < 4; i++) {
-		if (!check_rank(q, i, by_rank[i], err))
+		if (!check_rank(q, i, by_rank[i], plain[i], err))
 			return false;
-		*waiting += q->ranks[i].n;
-		*tails += q->ranks[i].has_tail;
+		*ready += q->ranks[i].n;
+		*tails += q->ranks[i].n_tails;
 	}
 	for (size_t i = 0; i < q->workers.n; i++)
 		MUST(imap_get(&e->workers, q->workers.p[i]->worker_no) == q->workers.p[i], "queue of action %d has a forgotten worker",
 		     q->action_no);
+	return true;
+}
+
+/* Counted, in order, as full as it may be, and nobody waits who should have been cancelled. */
+static bool check_key(const struct engine *e, const struct key *k, uint64_t *tails, uint64_t *places, struct err *err)
+{
+	uint64_t refs = 0;
+	uint32_t n = 0, low = 0;
+	int32_t limit = key_limit(k);
+	bool is_loading = false;
+
+	LIST_FOREACH(it, &k->holders) {
+		MUST(LIST_ENTRY(it, const struct place, node)->is_held, "a key lists a holder that holds nothing");
+		n++;
+	}
+	MUST(n == k->n_holders, "a key has %u holders, counted %u", n, k->n_holders);
+	for (int i = 0; i < 4; i++) {
+		int64_t last = 0;
+
+		n = 0;
+		LIST_FOREACH(it, &k->waiters[i]) {
+			const struct place *p = LIST_ENTRY(it, const struct place, node);
+
+			MUST(!p->is_held && p->task->rank == i && p->task->id > last, "a key lists a waiter out of order");
+			last = p->task->id;
+			n++;
+		}
+		MUST(n == k->n_rank[i], "a key has %u waiters of rank %d, counted %u", n, i, k->n_rank[i]);
+		low += n;
+	}
+	MUST(low == k->n_waiters, "a key has %u waiters, counted %u", low, k->n_waiters);
+	MUST(k->n_waiters == 0 || (int64_t)k->n_holders >= limit, "a key has %u of %d places taken, and %u wait", k->n_holders, limit, k->n_waiters);
+	if (k->strategy->def.kind == CONC_CANCEL_NEWEST || k->strategy->def.kind == CONC_CANCEL_IN_PROGRESS)
+		MUST(k->n_waiters == 0, "%u wait where nobody does", k->n_waiters);
+	else if (k->strategy->def.kind != CONC_GROUP_ROUND_ROBIN)
+		MUST((int64_t)k->n_waiters <= limit, "%u wait of %d", k->n_waiters, limit);
+	if (k->strategy->def.kind == CONC_CANCEL_IN_PROGRESS)
+		MUST((int64_t)k->n_holders <= limit, "%u hold places of %d", k->n_holders, limit);
+	LIST_FOREACH(it, &k->tails) {
+		const struct tail *l = LIST_ENTRY(it, const struct tail, of_key);
+
+		MUST(l->key == k && (l->has_rows || l->loading), "a key has a tail that is none");
+		MUST(l->cancels.n == 0 || l->loading, "cancels wait for no load");
+		is_loading = is_loading || l->loading;
+		*tails += l->has_rows;
+		refs++;
+	}
+	MUST(list_empty(&k->tails) || limit <= 0 || k->n_waiters > 0 || is_loading || list_linked(&k->starving),
+	     "a tail of a key with nobody before it is not loaded");
+	LIST_FOREACH(it, &k->lanes)
+		refs++;
+	MUST(k->refs >= refs + k->n_holders + k->n_waiters, "a key has %llu references", (unsigned long long)k->refs);
+	MUST(imap_get(&e->keys, (int64_t)k->hash) == k, "a key is forgotten");
+	*places += k->n_holders + k->n_waiters;
 	return true;
 }
 
@@ -169,7 +266,7 @@ static bool check_dues(const struct heap *h, struct err *err)
 bool engine_check(const struct engine *e, struct err *err)
 {
 	struct sums sums = {0};
-	uint64_t waiting = 0, tails = 0;
+	uint64_t ready = 0, tails = 0, of_keys = 0, places = 0;
 	size_t it = 0;
 	int64_t key;
 	void *p;
@@ -181,20 +278,28 @@ bool engine_check(const struct engine *e, struct err *err)
 	}
 	it = 0;
 	while ((p = imap_next(&e->queues, &it, &key)))
-		if (!check_queue(e, p, &waiting, &tails, err))
+		if (!check_queue(e, p, &ready, &tails, err))
 			return false;
 	it = 0;
 	while ((p = imap_next(&e->workers, &it, &key)))
 		if (!check_worker(e, p, err))
 			return false;
+	it = 0;
+	while ((p = imap_next(&e->keys, &it, &key)))
+		if (!check_key(e, p, &of_keys, &places, err))
+			return false;
+	MUST(list_empty(&e->dirty_keys), "a key was not decided");
 	if (!check_dues(&e->dues, err))
 		return false;
-	MUST(sums.waiting == waiting && waiting == e->n_waiting, "%llu tasks wait, %llu are on lists, counted %llu",
-	     (unsigned long long)sums.waiting, (unsigned long long)waiting, (unsigned long long)e->n_waiting);
+	MUST(sums.waiting == e->n_waiting && sums.ready == ready, "%llu tasks wait, counted %llu; %llu are ready, counted %llu",
+	     (unsigned long long)sums.waiting, (unsigned long long)e->n_waiting, (unsigned long long)sums.ready, (unsigned long long)ready);
+	MUST(sums.places == places, "%llu places are held or waited for, %llu are on lists", (unsigned long long)sums.places,
+	     (unsigned long long)places);
 	MUST(sums.running == e->n_running, "%llu tasks run, counted %llu", (unsigned long long)sums.running,
 	     (unsigned long long)e->n_running);
 	MUST(sums.backoff == e->n_backoff, "%llu tasks back off, counted %llu", (unsigned long long)sums.backoff,
 	     (unsigned long long)e->n_backoff);
+	MUST(of_keys <= tails, "keys have more tails than there are");
 	MUST(tails == e->n_tails, "%llu tails, counted %llu", (unsigned long long)tails, (unsigned long long)e->n_tails);
 	return true;
 }

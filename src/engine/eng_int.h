@@ -27,8 +27,46 @@ struct need {
 	bool has_own, is_blocked;	/* blocked: no worker takes it now; a worker's event looks again */
 	uint64_t key;			/* in engine->needs */
 	uint64_t refs;			/* tasks; the step holds one of its own */
-	uint64_t n, n_rank[4];		/* waiting */
-	struct list waiting[4];		/* by rank, ascending ids */
+	uint64_t n, n_rank[4];		/* ready */
+	struct list ready[4];		/* by rank, ascending ids: those without a turn of their own */
+	struct list lanes[4];		/* of struct lane, by rank: whose turn is next comes first */
+};
+
+/* Ready tasks of one need, rank and key: keys take turns (rule of GROUP_ROUND_ROBIN). */
+struct lane {
+	struct list node, of_key;	/* in need->lanes[rank], key->lanes */
+	struct need *need;
+	struct key *key;
+	int rank;
+	uint64_t turn;			/* smallest comes next; all lanes of a key in one queue and rank have the same */
+	struct list ready;		/* ascending ids */
+};
+
+struct strategy {
+	struct ev_strategy def;
+};
+
+/* What may run at once under one key of a strategy. */
+struct key {
+	uint64_t hash;
+	struct strategy *strategy;
+	uint64_t refs;			/* places, lanes, tails */
+	uint32_t n_holders, n_waiters, n_rank[4];
+	struct list holders;		/* of struct place, longest first */
+	struct list waiters[4];		/* by rank, ascending ids */
+	struct list lanes, tails;
+	struct list dirty, starving;	/* starving: has a tail and found no room in memory */
+	int64_t newest_id;		/* task that brings the limit: the newest one known */
+	int32_t newest_limit;		/* -1: none, the strategy's counts */
+};
+
+/* A task's place in one key of its chain: held, waited for, or not yet asked for. */
+struct place {
+	struct list node;		/* in key->holders or key->waiters[rank] */
+	struct task *task;
+	struct key *key;
+	int32_t limit;
+	bool is_held;
 };
 
 struct step {
@@ -38,7 +76,8 @@ struct step {
 
 struct task {
 	struct due due;			/* schedule, execution or backoff deadline */
-	struct list qnode;		/* waiting: in need->waiting[rank] */
+	struct list qnode;		/* ready: in need->ready[rank] or lane->ready */
+	struct lane *lane;
 	struct list wnode;		/* assigned, started: in worker->running */
 	struct list sibling;		/* in family->children */
 	int64_t id, parent_id;
@@ -53,20 +92,35 @@ struct task {
 	uint32_t gen, insert_gen;	/* flush generation of the last storing effect, of the INSERT */
 	int32_t start_index;		/* its FX_START in that generation, -1: none */
 	int16_t attempt, app_retries, internal_retries;
-	int8_t state, rank;
+	int8_t state, rank, user_rank;
 	uint8_t phase;
 	bool released, confirming;
+	bool waits;			/* queued: ready, or for a place in a key */
+	bool is_unborn, is_refused;	/* while its first decision is taken: no effect names it yet */
+	uint8_t n_places, n_held;	/* places before n_held are held; the next one is waited for */
+	struct place *places;
 	struct task *next_free;
 };
 
+/* Waiting tasks of a queue, rank and lane that only the database has. */
+struct tail {
+	struct rank *rank;
+	struct key *key;		/* its lane; NULL: tasks that take no turns */
+	struct list of_key;
+	bool has_rows, loading, grew;
+	int64_t loaded_to;		/* rows up to this id have been loaded */
+	VEC(struct ev) cancels;		/* waiting for the load in flight */
+};
+
 struct rank {
-	uint32_t n;			/* waiting here, over all needs */
-	bool has_tail, loading, tail_grew, scanning, skipped;
-	struct due due;			/* earliest deadline in the tail */
+	uint32_t n, n_plain;		/* ready, over all needs; of them, without lane */
+	uint64_t turn;			/* of those without lane: together they are one key */
+	uint32_t n_tails;
+	struct tail plain;
+	bool scanning, skipped;
+	struct due due;			/* earliest deadline in the tails */
 	int64_t due_at;			/* the same, wall */
-	int64_t loaded_to;		/* rows of the tail up to this id have been loaded */
 	struct queue *queue;
-	VEC(struct ev) cancels;		/* of tail rows, waiting for the load in flight */
 };
 
 struct queue {
@@ -111,7 +165,9 @@ struct recent {
 
 struct engine {
 	struct eng_conf conf;
-	struct imap tasks, steps, queues, workers, needs;
+	struct imap tasks, steps, queues, workers, needs, strategies, keys;
+	struct list dirty_keys, starving_keys;
+	uint64_t turn;
 	struct heap dues;
 	struct list dirty_queues, dirty_workers;
 	struct task *free_tasks;
@@ -137,7 +193,8 @@ int64_t eng_mono(const struct engine *e, int64_t wall_us);
 /* eng_task.c */
 struct task *task_new(struct engine *e, int64_t id);
 void task_free(struct engine *e, struct task *t);
-void task_wait(struct engine *e, struct task *t);		/* into its queue's head, deadline set from due_at */
+void task_wait(struct engine *e, struct task *t);		/* for its keys, then in its queue's head; deadline set from due_at */
+void task_ready(struct engine *e, struct task *t);		/* all its places are held: for a worker */
 void task_unwait(struct engine *e, struct task *t);
 void task_assign(struct engine *e, struct task *t, struct worker *w);	/* slot, state, deadline; no effect */
 void task_release_slot(struct engine *e, struct task *t);
@@ -163,6 +220,27 @@ bool need_fits(const struct need *n, const struct worker *w);	/* @w can take one
 bool need_ever_fits(const struct need *n, const struct worker *w);	/* when all its slots are free */
 struct worker *need_pick(struct need *n, struct worker *free_one);	/* the best worker now; @free_one fits, if given */
 
+/* eng_key.c */
+void strategy_event(struct engine *e, const struct ev_strategy *def);
+struct key *key_get(struct engine *e, int32_t strategy_no, uint64_t hash);	/* takes a reference */
+void key_put(struct engine *e, struct key *k);
+void key_free(struct key *k);				/* with its lanes and tails, when all ends */
+void key_dirty(struct engine *e, struct key *k);
+int32_t key_limit(const struct key *k);
+void key_newest(struct engine *e, struct key *k, int64_t id, int32_t limit);	/* that task may bring the limit now */
+void keys_set(struct engine *e, struct task *t, const struct eng_entry *entries);
+void keys_wait(struct engine *e, struct task *t);	/* for the next place of its chain */
+void keys_hold(struct engine *e, struct task *t);	/* all, without asking: it runs already */
+void keys_leave(struct engine *e, struct task *t);
+void keys_free(struct engine *e, struct task *t);
+void keys_run(struct engine *e);			/* decides where something has changed */
+
+/* eng_turn.c */
+void turn_join(struct engine *e, struct task *t);	/* ready, in order */
+void turn_leave(struct engine *e, struct task *t);
+void turn_taken(struct engine *e, struct task *t);	/* it is assigned: the others come first now */
+struct task *turn_next(const struct need *n, int rank, uint64_t *ret_turn);	/* NULL: nothing ready */
+
 /* eng_family.c */
 void family_join(struct engine *e, struct task *t, int64_t parent_id);
 void family_leave(struct engine *e, struct task *t);
@@ -177,11 +255,22 @@ void recent_fini(struct recent *r);
 struct queue *queue_get(struct engine *e, int32_t tenant_no, int32_t action_no);
 void queue_dirty(struct engine *e, struct queue *q);
 void worker_dirty(struct engine *e, struct worker *w);
+void settle(struct engine *e);
 void sched_run(struct engine *e);
+
+/* eng_tail.c */
+struct tail *tail_find(const struct engine *e, struct rank *r, int64_t lane);	/* NULL: no such lane has one */
+struct tail *tail_make(struct rank *r, struct key *k);	/* the one that is there, or a new one */
+void tail_fini(struct rank *r);
 void tail_event(struct engine *e, const struct ev *ev);
 void tail_due(struct engine *e, struct rank *r);
-bool tail_end(struct engine *e, const struct ev *ev, enum attempt_status status, const char *text);	/* false: left it before */
-void tail_added(struct engine *e, struct rank *r, int64_t due_at);
+void tail_cancel(struct engine *e, const struct ev *ev);
+void tail_added(struct engine *e, struct tail *l, int64_t id, int64_t due_at);
+void tail_loaded(struct engine *e, const struct ev *ev);
+void tail_load(struct engine *e, struct tail *l, uint32_t limit);
+void tails_load(struct engine *e, struct queue *q);	/* of plain tails: what is low */
+void tails_load_key(struct engine *e, struct key *k);	/* of a key's: likewise */
+void tails_load_starving(struct engine *e);
 bool queue_takes_now(const struct engine *e, const struct queue *q, const struct need *n, int rank);	/* nobody comes before a newcomer */
 
 /* eng_worker.c */

@@ -49,8 +49,10 @@ static struct need *make(struct step *s, struct queue *q, int32_t desired_no, co
 	n->wants = n_wants ? xcalloc(n_wants, sizeof(*wants)) : NULL;
 	for (uint32_t i = 0; i < n_wants; i++)
 		n->wants[i] = wants[i];
-	for (int i = 0; i < 4; i++)
-		list_init(&n->waiting[i]);
+	for (int i = 0; i < 4; i++) {
+		list_init(&n->ready[i]);
+		list_init(&n->lanes[i]);
+	}
 	return n;
 }
 

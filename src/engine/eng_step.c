@@ -101,6 +101,8 @@ struct engine *engine_new(const struct eng_conf *conf)
 	e->conf = *conf;
 	e->gen = 1;
 	list_init(&e->dirty_queues);
+	list_init(&e->dirty_keys);
+	list_init(&e->starving_keys);
 	list_init(&e->dirty_workers);
 	return e;
 }
@@ -118,6 +120,15 @@ void engine_free(struct engine *e)
 		free(p);
 	}
 	it = 0;
+	while ((p = imap_next(&e->tasks, &it, &key)))
+		free(((struct task *)p)->places);
+	it = 0;
+	while ((p = imap_next(&e->keys, &it, &key)))
+		key_free(p);
+	it = 0;
+	while ((p = imap_next(&e->strategies, &it, &key)))
+		free(p);
+	it = 0;
 	while ((p = imap_next(&e->needs, &it, &key)))
 		need_free(p);
 	it = 0;
@@ -126,7 +137,7 @@ void engine_free(struct engine *e)
 
 		vec_fini(&q->workers);
 		for (int i = 0; i < 4; i++)
-			vec_fini(&q->ranks[i].cancels);
+			tail_fini(&q->ranks[i]);
 		free(q);
 	}
 	it = 0;
@@ -150,6 +161,8 @@ void engine_free(struct engine *e)
 	imap_fini(&e->queues);
 	imap_fini(&e->workers);
 	imap_fini(&e->needs);
+	imap_fini(&e->keys);
+	imap_fini(&e->strategies);
 	heap_fini(&e->dues);
 	free(e);
 }
@@ -209,6 +222,9 @@ static void step_event(struct engine *e, const struct ev_step *def)
 static void dispatch(struct engine *e, const struct ev *ev)
 {
 	switch (ev->kind) {
+	case EV_STRATEGY:
+		strategy_event(e, &ev->strategy);
+		break;
 	case EV_STEP:
 		step_event(e, &ev->step);
 		break;
@@ -281,6 +297,7 @@ void engine_step(struct engine *e, struct now now, const struct ev *evs, size_t 
 		dispatch(e, &evs[i]);
 		family_run(e);
 	}
+	settle(e);	/* who gets his place now is not overdue for it */
 	fire(e);
 	sched_run(e);
 	e->out = NULL;
@@ -295,7 +312,8 @@ bool engine_task(const struct engine *e, int64_t id, struct eng_task_view *ret)
 	*ret = (struct eng_task_view){.id = id, .tenant_no = t->queue->tenant_no, .step_no = t->step->def.step_no,
 		.action_no = t->queue->action_no, .worker_no = t->worker ? t->worker->worker_no : 0, .state = t->state,
 		.rank = t->rank, .attempt = t->attempt, .queued_at = t->queued_at, .assigned_at = t->assigned_at,
-		.started_at = t->started_at, .due_at = t->due_at};
+		.started_at = t->started_at, .due_at = t->due_at,
+		.waits_for = t->waits && t->n_held < t->n_places ? t->places[t->n_held].key->hash : 0};
 	return true;
 }
 

@@ -28,6 +28,7 @@ void task_free(struct engine *e, struct task *t)
 {
 	assert(!list_linked(&t->qnode) && !list_linked(&t->wnode));
 	family_leave(e, t);
+	keys_free(e, t);
 	heap_del(&e->dues, &t->due.it);
 	(void)imap_del(&e->tasks, t->id);
 	need_put(e, t->need);
@@ -53,43 +54,52 @@ static int64_t after_ms(const struct engine *e, int64_t ms)
 	return e->now.wall_us + MIN(ms, max_ms) * 1000;
 }
 
-/* Ascending by id inside a rank; nearly always at the end. */
-void task_wait(struct engine *e, struct task *t)
+/* Every place it needs is its: now a worker. */
+void task_ready(struct engine *e, struct task *t)
 {
 	struct need *n = t->need;
-	struct list *waiting = &n->waiting[t->rank], *at = waiting->prev;
 
-	while (at != waiting && LIST_ENTRY(at, struct task, qnode)->id > t->id)
-		at = at->prev;
-	list_insert_after(at, &t->qnode);
-	t->queue->ranks[t->rank].n++;
+	turn_join(e, t);
 	n->n_rank[t->rank]++;
 	if (n->n++ == 0) {
 		list_push_back(&t->queue->needs, &n->node);
 		t->queue->n_open++;
 	}
-	e->n_waiting++;
-	t->state = LIVE_QUEUED;
-	set_due(e, t, t->due_at);
+	set_due(e, t, t->due_at == INT64_MIN ? after_ms(e, t->schedule_ms) : t->due_at);
 	queue_dirty(e, t->queue);
 }
 
+void task_wait(struct engine *e, struct task *t)
+{
+	t->waits = true;
+	e->n_waiting++;
+	t->state = LIVE_QUEUED;
+	set_due(e, t, t->due_at);
+	if (t->n_held < t->n_places)
+		keys_wait(e, t);
+	else
+		task_ready(e, t);
+}
+
+/* Its places stay its own. */
 void task_unwait(struct engine *e, struct task *t)
 {
 	struct need *n = t->need;
 
+	if (!t->waits)
+		return;
+	t->waits = false;
+	e->n_waiting--;
 	if (!list_linked(&t->qnode))
 		return;
-	list_del(&t->qnode);
-	t->queue->ranks[t->rank].n--;
+	turn_leave(e, t);
 	n->n_rank[t->rank]--;
 	if (--n->n == 0) {
 		list_del(&n->node);
 		t->queue->n_open -= !n->is_blocked;
 		n->is_blocked = false;
 	}
-	e->n_waiting--;
-	if (t->queue->ranks[t->rank].has_tail)	/* the head may be low now */
+	if (t->queue->ranks[t->rank].plain.has_rows)	/* the head may be low now */
 		queue_dirty(e, t->queue);
 }
 
@@ -145,6 +155,7 @@ static void leave_state(struct engine *e, struct task *t)
 	if (t->state == LIVE_BACKOFF)
 		e->n_backoff--;
 	task_leave_worker(e, t);
+	keys_leave(e, t);
 }
 
 struct fx *task_ending(struct engine *e, struct task *t, enum fx_kind kind, enum attempt_status status, const char *text,
@@ -329,19 +340,39 @@ static void born_over(struct engine *e, struct task *t, const struct ev *ev, enu
 	task_free(e, t);
 }
 
+/* The tail into which a newcomer goes: behind those of its lane that are there, or because memory is full; one without keys only
+ * if no worker takes it now.  NULL: it stays. */
+static struct tail *tail_for(struct engine *e, struct task *t)
+{
+	struct rank *r = &t->queue->ranks[t->rank];
+	struct key *k = t->n_places > 0 ? t->places[0].key : NULL;
+	bool is_full = e->n_waiting >= e->conf.heads_max;
+	struct tail *l;
+
+	if (!k)
+		return r->plain.has_rows || is_full ? &r->plain : NULL;
+	if (k->strategy->def.kind != CONC_GROUP_ROUND_ROBIN)
+		return NULL;	/* it waits for nobody, or few do */
+	l = tail_find(e, r, (int64_t)k->hash);
+	if (!l && is_full && k->n_holders + k->n_waiters > 0)
+		l = tail_make(r, k);
+	if (l)
+		key_newest(e, k, t->id, t->places[0].limit);
+	return l;
+}
+
 static void on_new(struct engine *e, const struct ev *ev)
 {
 	struct step *s = imap_get(&e->steps, ev->new.step_no);
 	struct task *t = task_new(e, ev->new.id);
-	struct queue *q = queue_get(e, ev->new.tenant_no, s->def.action_no);
-	struct rank *r = &q->ranks[ev->new.rank];
 	struct worker *w = NULL;
+	struct tail *l;
 	struct fx *fx;
 
 	t->need = need_get(e, s, &ev->new.place);
 	t->step = s;
-	t->queue = q;
-	t->rank = ev->new.rank;
+	t->queue = queue_get(e, ev->new.tenant_no, s->def.action_no);
+	t->rank = t->user_rank = ev->new.rank;
 	t->schedule_ms = ev->new.schedule_ms;
 	t->exec_ms = ev->new.exec_ms;
 	t->queued_at = e->now.wall_us;
@@ -351,31 +382,43 @@ static void on_new(struct engine *e, const struct ev *ev)
 		return;
 	}
 	family_join(e, t, ev->new.parent_id);
-	if (queue_takes_now(e, q, t->need, t->rank))
+	keys_set(e, t, ev->new.entries);
+	l = tail_for(e, t);
+	if (!l && t->n_places > 0) {
+		t->is_unborn = true;
+		keys_wait(e, t);
+		keys_run(e);
+		t->is_unborn = false;
+	}
+	if (t->is_refused || family_is_orphan(e, t->parent_id)) {	/* it may have taken the place of its own parent */
+		keys_leave(e, t);
+		born_over(e, t, ev, ATTEMPT_CANCELLED, t->is_refused ? CANCEL_BY_STRATEGY : CANCEL_BY_PARENT);
+		return;
+	}
+	if ((!l || !l->key) && t->n_held == t->n_places && queue_takes_now(e, t->queue, t->need, t->rank))
 		w = need_pick(t->need, NULL);
 	if (w) {
 		task_assign(e, t, w);
-		fx = eng_store(e, FX_INSERT, t);
-		fx->place = PLACE_ASSIGNED;
-		fx->payload = ev->payload;
-		eng_answer(e, ev, ERR_OK, NULL);
-		(void)eng_fx(e, FX_PUSH, t);
-		return;
+		l = NULL;
+	} else if (l) {
+		tail_added(e, l, t->id, t->due_at);
+	} else {
+		t->waits = true;
+		e->n_waiting++;
+		t->state = LIVE_QUEUED;
+		set_due(e, t, t->due_at);
+		if (t->n_held == t->n_places)
+			task_ready(e, t);
 	}
-	if (r->has_tail || e->n_waiting >= e->conf.heads_max) {
-		fx = eng_store(e, FX_INSERT, t);
-		fx->place = PLACE_TAIL;
-		fx->payload = ev->payload;
-		tail_added(e, r, t->due_at);
-		eng_answer(e, ev, ERR_OK, NULL);
-		task_free(e, t);
-		return;
-	}
-	task_wait(e, t);
 	fx = eng_store(e, FX_INSERT, t);
-	fx->place = PLACE_QUEUED;
+	fx->place = w ? PLACE_ASSIGNED : l ? PLACE_TAIL : PLACE_QUEUED;
+	fx->lane = l && l->key ? (int64_t)l->key->hash : 0;
 	fx->payload = ev->payload;
 	eng_answer(e, ev, ERR_OK, NULL);
+	if (w)
+		(void)eng_fx(e, FX_PUSH, t);
+	else if (l)
+		task_free(e, t);
 }
 
 static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded)
@@ -391,6 +434,7 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 	t->step = s;
 	t->queue = t->need->queue;
 	t->rank = r->rank;
+	t->user_rank = r->user_rank;
 	t->attempt = r->attempt;
 	t->app_retries = r->app_retries;
 	t->internal_retries = r->internal_retries;
@@ -399,8 +443,7 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 	t->exec_ms = r->exec_ms;
 	t->due_at = r->due_at;
 	family_join(e, t, r->parent_id);
-	if (loaded)
-		t->queue->ranks[t->rank].loaded_to = MAX(t->queue->ranks[t->rank].loaded_to, t->id);
+	keys_set(e, t, r->entries);
 	if (loaded || r->state == LIVE_QUEUED) {
 		task_wait(e, t);
 	} else if (r->state == LIVE_BACKOFF) {
@@ -412,6 +455,7 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 		t->assigned_at = r->assigned_at;
 		task_lost(e, t, NOTE_REASSIGNED, "the worker is gone");
 	} else {
+		keys_hold(e, t);
 		task_assign(e, t, w);
 		t->state = r->state;
 		t->assigned_at = r->assigned_at;
@@ -421,7 +465,7 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 		if (r->released)
 			task_release_slot(e, t);
 	}
-	t = imap_get(&e->tasks, r->id);
+	t = imap_get(&e->tasks, r->id);	/* with a worker unknown and lost too often it has ended */
 	if (t && (r->is_orphan || family_is_orphan(e, r->parent_id)))
 		task_cancel(e, t, CANCEL_BY_PARENT);
 }
@@ -530,19 +574,6 @@ static void on_refused(struct engine *e, struct task *t)
 	task_free(e, t);
 }
 
-static void tail_cancel(struct engine *e, const struct ev *ev)
-{
-	struct queue *q = queue_get(e, ev->tenant_no, ev->action_no);
-	struct rank *r = &q->ranks[ev->rank];
-
-	if (r->loading)
-		vec_push(&r->cancels, *ev);
-	else if (tail_end(e, ev, ATTEMPT_CANCELLED, ev->text))
-		eng_answer(e, ev, ERR_OK, NULL);
-	else
-		eng_answer(e, ev, ERR_NOT_FOUND, "not in memory");	/* read before it left the tail: the shell looks again */
-}
-
 void task_event(struct engine *e, const struct ev *ev)
 {
 	struct task *t;
@@ -553,6 +584,8 @@ void task_event(struct engine *e, const struct ev *ev)
 	}
 	if (ev->kind == EV_RESTORE || ev->kind == EV_LOADED) {
 		on_restore(e, &ev->restore, ev->kind == EV_LOADED);
+		if (ev->kind == EV_LOADED)
+			tail_loaded(e, ev);
 		return;
 	}
 	t = imap_get(&e->tasks, ev->id);

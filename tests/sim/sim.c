@@ -124,6 +124,51 @@ uint32_t some_wants(struct sim *s, struct eng_want *ret)
 	return n;
 }
 
+static void choose_strategies(struct sim *s)
+{
+	static const enum conc kinds[] = {CONC_CANCEL_IN_PROGRESS, CONC_CANCEL_NEWEST, CONC_CANCEL_QUEUED_EXCEPT_NEWEST,
+		CONC_CANCEL_QUEUED_EXCEPT_OLDEST};
+
+	s->keys = (unsigned)(1 + below(s, chance(s, 300) ? 40 : 4));
+	s->limits_change = chance(s, 300);
+	for (int i = 0; i < STRATEGIES_MAX; i++) {
+		s->strategies[i] = (struct ev_strategy){.strategy_no = 90 + i,
+			.kind = chance(s, 600) ? CONC_GROUP_ROUND_ROBIN : kinds[below(s, ARRAY_LEN(kinds))],
+			.max_runs = chance(s, 10) ? 0 : (int32_t)(1 + below(s, 3))};
+		s->peak[i] = s->strategies[i].max_runs;
+	}
+}
+
+static void choose_chain(struct sim *s, struct ev_step *step)
+{
+	if (chance(s, 500))
+		return;
+	step->n_strategies = chance(s, 600) ? 1 : 2;
+	step->strategies[0] = 90 + (int32_t)below(s, STRATEGIES_MAX);
+	step->strategies[1] = 90 + (step->strategies[0] - 90 + 1 + (int32_t)below(s, STRATEGIES_MAX - 1)) % STRATEGIES_MAX;
+	if (step->n_strategies == 2 && step->strategies[0] > step->strategies[1]) {	/* one order for all, or they wait for each other */
+		int32_t first = step->strategies[1];
+
+		step->strategies[1] = step->strategies[0];
+		step->strategies[0] = first;
+	}
+}
+
+const struct ev_step *step_of(const struct sim *s, const struct rec *r)
+{
+	return &s->steps[r->step_no - 50];
+}
+
+const struct ev_strategy *strategy_of(const struct sim *s, const struct rec *r, uint32_t entry)
+{
+	return &s->strategies[step_of(s, r)->strategies[entry] - 90];
+}
+
+int64_t lane_of(const struct sim *s, const struct rec *r)
+{
+	return step_of(s, r)->n_strategies && strategy_of(s, r, 0)->kind == CONC_GROUP_ROUND_ROBIN ? (int64_t)r->entries[0].key : 0;
+}
+
 static void choose(struct sim *s)
 {
 	s->conf = eng_conf_default;
@@ -140,6 +185,7 @@ static void choose(struct sim *s)
 	s->trigger_ms = (unsigned)(20 + below(s, 2000));
 	s->is_slow_db = chance(s, 300);
 	s->wall_jumps = chance(s, 250);
+	choose_strategies(s);
 	for (int i = 0; i < STEPS_MAX; i++) {
 		int32_t action = (int32_t)(i < s->n_actions ? i : (int)below(s, (uint64_t)s->n_actions));
 
@@ -152,6 +198,7 @@ static void choose(struct sim *s)
 		else if (chance(s, 100))
 			s->steps[i].slots[0].type_no = 2;
 		s->steps[i].sticky = chance(s, 600) ? STICKY_NONE : chance(s, 500) ? STICKY_SOFT : STICKY_HARD;
+		choose_chain(s, &s->steps[i]);
 		if (chance(s, 300)) {
 			s->steps[i].wants = s->wants[i];
 			s->steps[i].n_wants = some_wants(s, s->wants[i]);
@@ -234,6 +281,7 @@ static void sim_end(struct sim *s)
 		vec_fini(&s->workers[i].pushes);
 		vec_fini(&s->workers[i].ups);
 	}
+	vec_fini(&s->dispatches);
 	vec_fini(&s->all);
 	vec_fini(&s->open);
 	vec_fini(&s->calls);

@@ -8,7 +8,7 @@
 #include "engine/engine.h"
 
 enum { ATT_MAX = 40, TENANTS = 2, ACTIONS_MAX = 5, STEPS_MAX = 8, WORKERS_MAX = 8, RANKS = 4, SCAN_MAX = 8,
-	WANTS_MAX = 2, LABELS_MAX = 3 };
+	WANTS_MAX = 2, LABELS_MAX = 3, STRATEGIES_MAX = 5 };
 enum { MS = 1000, SEC = 1000000 };
 
 /* What a run must have met at least once over the fixed seeds, or the simulator proves nothing. */
@@ -20,6 +20,8 @@ enum { MS = 1000, SEC = 1000000 };
 	X(cancel_started) X(cancel_final) X(foreign) X(late) X(duplicate) X(void_start) X(released) X(refreshed) X(stalled) \
 	X(too_large) X(reconnect) X(idle_compared)                                                                           \
 	X(child) X(born_over) X(by_parent) X(by_parent_running) X(orphan_loaded) X(orphan_tail)                                \
+	X(keyed) X(key_waits) X(key_limit_changed) X(lane_tail) X(lane_load) X(lane_load_one) X(turns)                         \
+	X(cancelled_newest) X(cancelled_in_progress) X(cancelled_running) X(cancelled_queued) X(refused_at_birth)             \
 	X(label_required) X(label_missed) X(labels_changed) X(desired_met) X(desired_missed)
 enum cover {
 #define COVER_X(n) C_##n,
@@ -51,10 +53,13 @@ struct rec {
 	bool has_wants;
 	uint32_t n_wants;
 	struct eng_want wants[WANTS_MAX];
+	struct eng_entry entries[ENG_STEP_ENTRIES];
+	uint64_t turn_key;		/* of the first strategy that lets it wait; 0: none */
+	size_t ready_since;		/* dispatches before it was seen ready; SIZE_MAX: it is not */
 	bool exists, poison, gone, cancel_asked;
 	enum row row;
 	bool released;
-	int8_t state, rank;
+	int8_t state, rank, user_rank;
 	int16_t attempt, app, internal;
 	int32_t worker_no;
 	int64_t queued_at, assigned_at, started_at, due_at;
@@ -112,6 +117,12 @@ struct worker_model {
 	VEC(struct fx) pushes;		/* not written yet: the stream is full */
 };
 
+struct dispatch {
+	int32_t action_no;
+	int8_t rank;
+	uint64_t turn_key;
+};
+
 struct sim {
 	uint64_t seed, n_steps, max_steps, n_flush;
 	struct rand64 rnd;
@@ -124,6 +135,11 @@ struct sim {
 	struct eng_conf conf;
 	struct ev_step steps[STEPS_MAX];
 	struct eng_want wants[STEPS_MAX][WANTS_MAX];
+	struct ev_strategy strategies[STRATEGIES_MAX];
+	int32_t peak[STRATEGIES_MAX];	/* highest limit so far */
+	bool limits_change;
+	unsigned keys;			/* of each strategy */
+	VEC(struct dispatch) dispatches;	/* of this server */
 	int n_steps_def, n_actions, n_workers;
 	unsigned cap, fault_pm, trigger_ms;
 	bool is_slow_db;
@@ -167,6 +183,9 @@ struct timer *timer_in(struct sim *s, int64_t us, void (*fn)(struct sim *, struc
 struct worker_model *worker_of(struct sim *s, int32_t worker_no);
 uint32_t some_wants(struct sim *s, struct eng_want *ret);
 struct eng_label some_label(struct sim *s, int key);
+const struct ev_step *step_of(const struct sim *s, const struct rec *r);
+const struct ev_strategy *strategy_of(const struct sim *s, const struct rec *r, uint32_t entry);
+int64_t lane_of(const struct sim *s, const struct rec *r);
 
 /* sim_db.c */
 struct rec *rec_of(const struct sim *s, int64_t id);
@@ -181,6 +200,12 @@ void check_effects(struct sim *s, size_t from);
 void check_push(struct sim *s, const struct fx *fx);
 void check_answer(struct sim *s, const struct call *c, const struct fx *fx);
 void check_step(struct sim *s);
+
+/* sim_keys.c: concurrency */
+void keys_check_commit(struct sim *s);
+void keys_check_dispatch(struct sim *s, const struct rec *r, const struct fx *fx);
+void keys_check_cancelled(struct sim *s, const struct rec *r, const struct fx *fx);
+void keys_check_step(struct sim *s);
 void check_end(struct sim *s);
 
 /* sim_shell.c */
@@ -191,6 +216,7 @@ struct call *shell_call(struct sim *s, enum call_kind kind, struct rec *r, int32
 void shell_trigger(struct sim *s, struct rec *r);
 void shell_register(struct sim *s, struct worker_model *w);
 void shell_label(struct sim *s, struct worker_model *w);	/* another value for one of its labels */
+void shell_limit(struct sim *s);		/* another limit for one of the strategies */
 void shell_listen(struct sim *s, struct worker_model *w);
 void shell_stream_closed(struct sim *s, struct worker_model *w, int64_t session);
 bool shell_beat(struct sim *s, struct worker_model *w);

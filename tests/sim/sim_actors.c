@@ -282,6 +282,17 @@ static struct rec *rec_new(struct sim *s)
 		.assigned_at = INT64_MIN, .started_at = INT64_MIN, .due_at = INT64_MIN};
 	r->schedule_ms = chance(s, 300) ? between(s, 100, 20000) : step->schedule_ms;
 	r->exec_ms = chance(s, 200) ? between(s, 50, 10000) : step->exec_ms;
+	r->user_rank = r->rank;
+	r->ready_since = SIZE_MAX;
+	for (uint32_t i = 0; i < step->n_strategies; i++) {
+		uint64_t key = below(s, 1 + below(s, s->keys));
+
+		r->entries[i].key = ((uint64_t)step->strategies[i] << 32 | (uint64_t)step->tenant_no << 16 | key) * 0x9e3779b97f4a7c15;
+		r->entries[i].limit = step->strategies[i] == 92 && s->limits_change ? (int32_t)below(s, 4) : -1;
+		if (!r->turn_key && strategy_of(s, r, i)->kind == CONC_GROUP_ROUND_ROBIN)
+			r->turn_key = r->entries[i].key;
+		s->cover[C_keyed]++;
+	}
 	r->poison = !s->calm && chance(s, 4);
 	if (chance(s, 150))
 		r->desired_no = chance(s, 100) ? -1 : (int32_t)(1 + below(s, (uint64_t)s->n_workers));
@@ -324,6 +335,8 @@ static void client_cancel(struct sim *s, struct timer *t)
 	if (s->calm)
 		return;
 	timer_in(s, between(s, MS, (int64_t)s->trigger_ms * 10 * MS), client_cancel);
+	if (s->is_up && s->limits_change && chance(s, 20))
+		shell_limit(s);
 	if (s->open.n && chance(s, 900))
 		r = s->open.p[below(s, s->open.n)];
 	else if (s->all.n)

@@ -84,6 +84,8 @@ static void check_ending(struct sim *s, const struct rec *r, const struct fx *fx
 			s->cover[C_by_parent]++;
 			s->cover[C_by_parent_running] += fx->worker_no != 0;
 			s->cover[C_orphan_loaded] += r->is_orphan;
+		} else if (fx->text && strcmp(fx->text, CANCEL_BY_STRATEGY) == 0) {
+			keys_check_cancelled(s, r, fx);
 		} else {
 			MUST(s, r->cancel_asked, "task %lld: cancelled by nobody", (long long)r->id);
 		}
@@ -106,13 +108,16 @@ static void check_ending(struct sim *s, const struct rec *r, const struct fx *fx
 	}
 }
 
-/* A newcomer never passes what waits in the tail of its own rank. */
+/* A newcomer never passes what waits in the tail of its own rank and lane.  What is cancelled rather than kept waiting is in none. */
 static void check_order(struct sim *s, const struct fx *fx)
 {
+	const struct rec *newcomer = rec_of(s, fx->id);
+
 	for (size_t i = 0; i < s->open.n; i++) {
 		const struct rec *r = s->open.p[i];
 
-		MUST(s, r->row != ROW_TAIL || r->action_no != fx->action_no || r->rank != fx->rank || r->id > fx->id,
+		MUST(s, r->row != ROW_TAIL || r->action_no != fx->action_no || r->rank != fx->rank || r->id > fx->id ||
+			lane_of(s, r) != lane_of(s, newcomer) || (step_of(s, newcomer)->n_strategies && !lane_of(s, newcomer)),
 		     "task %lld is assigned before %lld of the same rank, which is in the tail", (long long)fx->id, (long long)r->id);
 	}
 }
@@ -176,9 +181,11 @@ static void check_precedence(struct sim *s, const struct rec *r, const struct fx
 		const struct rec *o = s->open.p[i];
 		struct eng_task_view v;
 
-		if (o == r || !asks_the_same(o, r) || !engine_task(s->e, o->id, &v) || v.state != LIVE_QUEUED)
+		if (o == r || !asks_the_same(o, r) || !engine_task(s->e, o->id, &v) || v.state != LIVE_QUEUED || v.waits_for)
 			continue;
-		MUST(s, v.rank > fx->rank || (v.rank == fx->rank && o->id > r->id) || v.queued_at >= s->now.wall_us,
+		if (fx->kind == FX_INSERT && step_of(s, o)->n_strategies > 0)
+			continue;	/* it may have got its places later in this step */
+		MUST(s, v.rank > fx->rank || (v.rank == fx->rank && (o->id > r->id || o->turn_key != r->turn_key)) || v.queued_at >= s->now.wall_us,
 		     "task %lld of rank %d is given to a worker while %lld of rank %d waits", (long long)r->id, fx->rank, (long long)o->id, v.rank);
 	}
 }
@@ -226,12 +233,15 @@ void check_effects(struct sim *s, size_t from)
 			check_order(s, fx);
 		if (fx->kind == FX_INSERT && fx->place == PLACE_NONE)
 			check_ending(s, r, fx);
+		if (r && (fx->kind == FX_END || fx->kind == FX_RETRY || fx->kind == FX_ASSIGN))
+			r->ready_since = SIZE_MAX;
 		if (fx->kind == FX_END && fx->status == ATTEMPT_CANCELLED)
 			r->cancelled_gen = s->gen;
 		if (fx->kind == FX_ASSIGN || (fx->kind == FX_INSERT && fx->place == PLACE_ASSIGNED)) {
 			MUST(s, !r->parent || !is_cancelled(s, r->parent), "task %lld starts after the cancel of its parent", (long long)r->id);
 			check_place(s, r, fx);
 			check_precedence(s, r, fx);
+			keys_check_dispatch(s, r, fx);
 			r->given_at[fx->attempt] = s->now.mono_us;
 		}
 		s->cover[C_retried] += fx->kind == FX_RETRY;
@@ -319,6 +329,7 @@ void check_step(struct sim *s)
 	}
 	for (size_t i = 0; i < s->open.n; i++)
 		check_overdue(s, s->open.p[i]);
+	keys_check_step(s);
 }
 
 /* The faults have stopped and time has passed: everything is over, everyone has an answer. */

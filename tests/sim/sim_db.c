@@ -106,6 +106,8 @@ static void apply_insert(struct sim *s, struct rec *r, const struct fx *fx)
 	MUST(s, last_attempt(r) < 0, "task %lld has ended before it is inserted", (long long)r->id);
 	r->exists = true;
 	s->max_id = MAX(s->max_id, r->id);
+	MUST(s, fx->place != PLACE_TAIL || fx->lane == lane_of(s, r), "task %lld goes into another lane", (long long)r->id);
+	s->cover[C_lane_tail] += fx->place == PLACE_TAIL && fx->lane;
 	if (fx->place == PLACE_NONE) {
 		put_attempt(s, r, fx);
 		r->final[0] = true;
@@ -127,13 +129,16 @@ static void apply_load(struct sim *s, struct pend *p, const struct fx *fx)
 	size_t n = 0;
 
 	s->cover[C_load]++;
+	s->cover[C_lane_load] += fx->lane != 0;
+	s->cover[C_lane_load_one] += fx->lane != 0 && fx->limit == 1;
 	while (n < fx->limit) {
 		struct rec *best = NULL;
 
 		for (size_t i = 0; i < s->open.n; i++) {
 			struct rec *r = s->open.p[i];
 
-			if (r->row == ROW_TAIL && r->action_no == fx->action_no && r->rank == fx->rank && (!best || r->id < best->id))
+			if (r->row == ROW_TAIL && r->action_no == fx->action_no && r->rank == fx->rank && lane_of(s, r) == fx->lane &&
+			    (!best || r->id < best->id))
 				best = r;
 		}
 		if (!best)
@@ -290,6 +295,7 @@ void db_commit(struct sim *s, struct pend *p)
 		if (s->open.p[i]->exists)
 			check_rec(s, s->open.p[i]);
 	check_slots(s);
+	keys_check_commit(s);
 	for (size_t i = 0; i < s->open.n;)
 		if (rec_is_final(s->open.p[i]) || s->open.p[i]->gone)
 			s->open.p[i] = s->open.p[--s->open.n];
@@ -321,7 +327,8 @@ void db_check_idle(struct sim *s)
 		MUST(s, v.state == r->state && v.rank == r->rank && v.attempt == r->attempt && v.worker_no == r->worker_no,
 		     "task %lld: state %d rank %d attempt %d worker %d in memory; %d %d %d %d stored", (long long)r->id, v.state, v.rank,
 		     v.attempt, v.worker_no, r->state, r->rank, r->attempt, r->worker_no);
-		MUST(s, v.queued_at == r->queued_at && v.due_at == r->due_at && v.assigned_at == r->assigned_at &&
+		MUST(s, v.queued_at == r->queued_at && v.assigned_at == r->assigned_at &&
+			(v.due_at == r->due_at || (v.state == LIVE_QUEUED && step_of(s, r)->n_strategies > 0)) &&
 			v.started_at == r->started_at,
 		     "task %lld: times differ in memory and database, state %d: queued %lld/%lld assigned %lld/%lld started "
 		     "%lld/%lld due %lld/%lld", (long long)r->id, r->state, (long long)v.queued_at, (long long)r->queued_at,

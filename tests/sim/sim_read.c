@@ -22,6 +22,7 @@ static void scan_reply(struct sim *s, struct timer *t)
 		ev->tenant_no = sc->rows[i].tenant_no;
 		ev->action_no = sc->fx.action_no;
 		ev->rank = sc->fx.rank;
+		ev->lane = lane_of(s, rec_of(s, ev->id));
 		ev->tail = true;
 		ev->restore = sc->rows[i];
 		s->cover[C_expired]++;
@@ -80,6 +81,7 @@ static void orphans_reply(struct sim *s, struct timer *t)
 		ev->tenant_no = o->rows[i].tenant_no;
 		ev->action_no = rec_of(s, ev->id)->action_no;
 		ev->rank = o->rows[i].rank;
+		ev->lane = lane_of(s, rec_of(s, ev->id));
 		ev->attempt = -1;
 		ev->text = CANCEL_BY_PARENT;
 		ev->tail = true;

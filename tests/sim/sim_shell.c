@@ -80,6 +80,7 @@ void shell_trigger(struct sim *s, struct rec *r)
 		.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .parent_id = r->parent ? r->parent->id : 0,
 		.is_over = r->parent && !engine_task(s->e, r->parent->id, &v) && rec_is_cancelled(r->parent), .status = ATTEMPT_CANCELLED,
 		.text = CANCEL_BY_PARENT, .place = place_of(r)};
+	memcpy(ev->new.entries, r->entries, sizeof(ev->new.entries));
 }
 
 static void call_end(struct sim *s, struct call *c, bool ok)
@@ -91,11 +92,15 @@ static void call_end(struct sim *s, struct call *c, bool ok)
 
 struct ev_restore row_of(const struct sim *s, const struct rec *r)
 {
-	return (struct ev_restore){.id = r->id, .tenant_no = r->tenant_no, .step_no = r->step_no, .worker_no = r->worker_no,
+	struct ev_restore row = (struct ev_restore){.id = r->id, .tenant_no = r->tenant_no, .step_no = r->step_no, .worker_no = r->worker_no,
 		.state = r->state, .rank = r->rank, .attempt = r->attempt, .app_retries = r->app, .internal_retries = r->internal,
 		.queued_at = r->queued_at, .assigned_at = r->assigned_at, .started_at = r->started_at, .due_at = r->due_at,
 		.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .released = r->released, .place = place_of(r),
-		.parent_id = r->parent ? r->parent->id : 0, .is_orphan = r->parent && rec_is_cancelled(r->parent)};
+		.parent_id = r->parent ? r->parent->id : 0, .is_orphan = r->parent && rec_is_cancelled(r->parent),
+		.user_rank = r->user_rank};
+
+	memcpy(row.entries, r->entries, sizeof(row.entries));
+	return row;
 }
 
 /* A task that is not in memory: where is it?  Read at one time, answered at another. */
@@ -124,6 +129,7 @@ static void lookup_reply(struct sim *s, struct timer *t)
 		return;
 	ev->tail = true;
 	ev->action_no = c->rec->action_no;
+	ev->lane = lane_of(s, c->rec);
 	ev->rank = l->as.rank;
 	ev->restore = l->as;
 }
@@ -234,6 +240,7 @@ static void release_load(struct sim *s, const struct pend *p, const struct fx *f
 		ev->tenant_no = r->tenant_no;
 		ev->action_no = r->action_no;
 		ev->rank = r->rank;
+		ev->lane = fx->lane;
 		ev->restore = row_of(s, r);
 		ev->restore.is_orphan = r->is_orphan;	/* read with the load, not now */
 	}
@@ -241,6 +248,7 @@ static void release_load(struct sim *s, const struct pend *p, const struct fx *f
 	ev->tenant_no = fx->tenant_no;
 	ev->action_no = fx->action_no;
 	ev->rank = fx->rank;
+	ev->lane = fx->lane;
 	ev->n = (uint32_t)p->loads.p[load];
 	ev->limit = fx->limit;
 }
@@ -579,6 +587,16 @@ void shell_label(struct sim *s, struct worker_model *w)
 	s->cover[C_labels_changed]++;
 }
 
+void shell_limit(struct sim *s)
+{
+	struct ev_strategy *st = &s->strategies[below(s, STRATEGIES_MAX)];
+
+	st->max_runs = (int32_t)below(s, 5);
+	s->peak[st->strategy_no - 90] = MAX(s->peak[st->strategy_no - 90], st->max_runs);
+	shell_event(s, EV_STRATEGY)->strategy = *st;
+	s->cover[C_key_limit_changed]++;
+}
+
 void shell_register(struct sim *s, struct worker_model *w)
 {
 	w->registered = true;
@@ -650,6 +668,10 @@ static void restore(struct sim *s)
 			ev->action_no = r->action_no;
 			ev->rank = r->rank;
 			ev->due_at = r->due_at;
+			ev->id = r->id;
+			ev->lane = lane_of(s, r);
+			ev->step_no = r->step_no;
+			ev->key_limit = r->entries[0].limit;
 		}
 	}
 }
@@ -663,6 +685,11 @@ void shell_start(struct sim *s)
 	s->next_session = 0;
 	s->e = engine_new(&s->conf);
 	engine_id_floor(s->e, s->max_id);
+	vec_clear(&s->dispatches);
+	for (size_t i = 0; i < s->open.n; i++)
+		s->open.p[i]->ready_since = SIZE_MAX;
+	for (int i = 0; i < STRATEGIES_MAX; i++)
+		shell_event(s, EV_STRATEGY)->strategy = s->strategies[i];
 	for (int i = 0; i < s->n_steps_def; i++)
 		shell_event(s, EV_STEP)->step = s->steps[i];
 	restore(s);
