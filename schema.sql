@@ -89,6 +89,20 @@ create table if not exists hatchet.slot_type (
 );
 insert into hatchet.slot_type (type_no, name) values (1, 'default'), (2, 'durable') on conflict do nothing;
 
+-- One entry of a concurrency chain.  With a name it is shared: every workflow of the tenant that declares the name counts together, and the
+-- newest registration says how many may run.
+create table if not exists hatchet.strategy (
+	strategy_no int4 generated always as identity primary key,
+	tenant_no int4 not null references hatchet.tenant,
+	name text,
+	kind int2 not null,			-- as in v1.ConcurrencyLimitStrategy
+	max_runs int4 not null,
+	expression text not null,		-- of the key
+	max_runs_expression text,		-- of the limit, in place of max_runs
+	created_at timestamptz not null default now()
+);
+create unique index if not exists strategy_name on hatchet.strategy (tenant_no, name) where name is not null;
+
 create table if not exists hatchet.step (
 	step_no int4 generated always as identity primary key,
 	id uuid not null unique default gen_random_uuid(),
@@ -106,10 +120,11 @@ create table if not exists hatchet.step (
 	is_durable bool not null default false,
 	is_on_failure bool not null default false,
 	labels jsonb,				-- what it asks of a worker's labels
+	strategies int4[] not null default '{}',	-- its concurrency chain, in order
 	created_at timestamptz not null default now(),
 	unique (version_no, position)
 );
-alter table hatchet.step add column if not exists labels jsonb;
+alter table hatchet.step add column if not exists labels jsonb, add column if not exists strategies int4[] not null default '{}';
 
 create table if not exists hatchet.worker (
 	worker_no int4 generated always as identity primary key,
@@ -171,9 +186,13 @@ create table if not exists hatchet.task (
 	metadata jsonb,
 	desired_worker_no int4,			-- -1: one that does not exist
 	labels jsonb,				-- in place of the step's
+	keys text[],				-- concurrency: one for each strategy of the step
+	key_limits int4[],			-- those it brings along; -1: the strategy's
+	lane int8,				-- of its row in queue_item, if that has one
 	primary key (tenant_no, id)
 ) partition by range (id);
-alter table hatchet.task add column if not exists desired_worker_no int4, add column if not exists labels jsonb;
+alter table hatchet.task add column if not exists desired_worker_no int4, add column if not exists labels jsonb,
+	add column if not exists keys text[], add column if not exists key_limits int4[], add column if not exists lane int8;
 create index if not exists task_run on hatchet.task (tenant_no, run_id) where run_id <> id;
 do $$
 begin
@@ -323,8 +342,11 @@ create table if not exists hatchet.queue_item (
 	internal_retries int2 not null,
 	queued_at timestamptz,
 	due_at timestamptz,
+	lane int8 not null default 0,		-- hash of the first key, if that one lets tasks wait: read by key, not by age
 	primary key (tenant_no, action_no, rank, id)
 ) partition by hash (tenant_no);
+alter table hatchet.queue_item add column if not exists lane int8 not null default 0;
+create index if not exists queue_item_lane on hatchet.queue_item (tenant_no, action_no, rank, lane, id) where lane <> 0;
 do $$
 begin
 	for i in 0..7 loop
@@ -544,19 +566,32 @@ begin
 end
 $$;
 
+create or replace function hatchet.put_strategy(p_tenant int4, p_name text, p_kind int2, p_max_runs int4, p_expression text,
+	p_max_runs_expression text) returns int4 language sql as $$
+	insert into hatchet.strategy (tenant_no, name, kind, max_runs, expression, max_runs_expression)
+	values (p_tenant, p_name, p_kind, p_max_runs, p_expression, p_max_runs_expression)
+	on conflict (tenant_no, name) where name is not null do update set kind = excluded.kind, max_runs = excluded.max_runs,
+		expression = excluded.expression, max_runs_expression = excluded.max_runs_expression
+	returning strategy_no
+$$;
+
 -- A version per change of checksum, or of what of it is built: equal puts, even at once, make one.  Slot requests are flat: one
--- row per step and type.
+-- row per step and type.  The concurrency chain c_ is that of the only step.
+drop function if exists hatchet.put_workflow(int4, text, text, bytea, bytea, int2, int2, bool, text, text[], text[], int4[], int4[],
+	int4[], int8[], int8[], bool[], bool[], jsonb[], int4[], text[], int4[], text);	-- of schema 2
 drop function if exists hatchet.put_workflow(int4, text, text, bytea, bytea, int2, bool, text, text[], text[], int4[], int4[], int4[],
 	int8[], int8[], bool[], bool[], int4[], text[], int4[], text);	-- of schema 1
 create or replace function hatchet.put_workflow(p_tenant int4, p_name text, p_description text, p_checksum bytea,
 	p_definition bytea, p_priority int2, p_sticky int2, p_is_dag bool, p_unsupported text, s_readable text[], s_action text[], s_retries int4[],
 	s_backoff_milli int4[], s_backoff_max_s int4[], s_exec_ms int8[], s_schedule_ms int8[], s_durable bool[],
-	s_failure bool[], s_labels jsonb[], slot_step int4[], slot_name text[], slot_units int4[], p_tag text,
+	s_failure bool[], s_labels jsonb[], slot_step int4[], slot_name text[], slot_units int4[], c_name text[], c_kind int2[],
+	c_max_runs int4[], c_expression text[], c_max_runs_expression text[], p_tag text,
 	out r_workflow int4, out r_version int4, out r_is_new bool) language plpgsql as $$
 declare
 	latest record;
 	actions int4[];
 	types int4[];
+	chain int4[];
 begin
 	loop
 		select w.workflow_no into r_workflow from hatchet.workflow w
@@ -570,6 +605,8 @@ begin
 	if latest.checksum = p_checksum and latest.unsupported = p_unsupported then
 		r_version := latest.version_no;
 		r_is_new := false;
+		perform hatchet.put_strategy(p_tenant, c_name[i], c_kind[i], c_max_runs[i], c_expression[i], c_max_runs_expression[i])
+			from generate_subscripts(c_kind, 1) i where c_name[i] is not null;
 		return;
 	end if;
 	r_is_new := true;
@@ -580,10 +617,12 @@ begin
 		returning version_no into r_version;
 	actions := hatchet.action_nos(p_tenant, s_action);
 	types := hatchet.slot_type_nos(slot_name);
+	chain := array(select hatchet.put_strategy(p_tenant, c_name[i], c_kind[i], c_max_runs[i], c_expression[i],
+		c_max_runs_expression[i]) from generate_subscripts(c_kind, 1) i order by i);
 	insert into hatchet.step (version_no, position, readable_id, action_no, retries, backoff_milli, backoff_max_s,
-			exec_ms, schedule_ms, is_durable, is_on_failure, labels, slot_types, slot_units)
+			exec_ms, schedule_ms, is_durable, is_on_failure, labels, strategies, slot_types, slot_units)
 		select r_version, i, s_readable[i], actions[i], s_retries[i], s_backoff_milli[i], s_backoff_max_s[i],
-			s_exec_ms[i], s_schedule_ms[i], s_durable[i], s_failure[i], s_labels[i],
+			s_exec_ms[i], s_schedule_ms[i], s_durable[i], s_failure[i], s_labels[i], chain,
 			array(select types[k] from generate_subscripts(slot_step, 1) k where slot_step[k] = i order by k),
 			array(select slot_units[k] from generate_subscripts(slot_step, 1) k where slot_step[k] = i order by k)
 		from generate_subscripts(s_readable, 1) i order by i;
@@ -708,4 +747,4 @@ $$;
 revoke execute on all functions in schema hatchet from public;
 
 -- the number of this schema, as src/store/boot.c has it: a template cluster holds the schema and no instance yet
-comment on schema hatchet is '4';
+comment on schema hatchet is '5';

@@ -32,6 +32,14 @@ struct cat_want {		/* what a task asks of one label of its worker */
 	bool is_int, required;
 	enum label_op op;
 };
+struct cat_strategy {		/* one entry of a concurrency chain */
+	int32_t strategy_no, tenant_no;
+	struct str name;		/* p NULL: of one version only; else shared in the tenant, and the rest may change */
+	enum conc kind;
+	int32_t max_runs;
+	struct str expression;		/* of the key */
+	struct str max_runs_expression;	/* n 0: max_runs counts */
+};
 struct cat_workflow;
 struct cat_step {
 	int32_t step_no;
@@ -45,6 +53,8 @@ struct cat_step {
 	bool is_durable, is_on_failure;
 	const struct cat_want *wants;
 	uint32_t n_wants;
+	struct cat_strategy **strategies;	/* its concurrency chain */
+	uint32_t n_strategies;
 };
 struct cat_version {
 	int32_t version_no, ordinal;
@@ -110,6 +120,8 @@ size_t cat_workflows(const struct catalog *c, int32_t tenant_no, struct arena *a
 struct cat_version *cat_version(const struct catalog *c, int32_t version_no);
 struct cat_version *cat_version_by_uuid(const struct catalog *c, const struct uuid *u);
 struct cat_step *cat_step(const struct catalog *c, int32_t step_no);
+struct cat_strategy *cat_strategy(const struct catalog *c, int32_t strategy_no);
+size_t cat_strategies(const struct catalog *c, struct arena *a, struct cat_strategy ***ret);	/* all, by strategy_no */
 size_t cat_steps(const struct catalog *c, struct arena *a, struct cat_step ***ret);	/* all, by step_no */
 struct cat_worker *cat_worker(const struct catalog *c, int32_t worker_no);
 struct cat_worker *cat_worker_by_uuid(const struct catalog *c, const struct uuid *u);
@@ -131,6 +143,12 @@ struct cat_put_step {
 	bool is_durable, is_on_failure;
 	struct str labels;		/* cat_wants_format(); p NULL: none */
 };
+struct cat_put_strategy {
+	struct str name;		/* n 0: not shared */
+	enum conc kind;
+	int32_t max_runs;
+	struct str expression, max_runs_expression;
+};
 struct cat_put {
 	int32_t tenant_no;
 	struct str name, description, checksum, definition;	/* definition: normalised request bytes */
@@ -138,6 +156,8 @@ struct cat_put {
 	enum sticky sticky;
 	const struct cat_put_step *steps;
 	uint32_t n_steps;
+	const struct cat_put_strategy *strategies;	/* of the only step */
+	uint32_t n_strategies;
 	bool is_dag;
 	struct str unsupported;		/* stored with the version */
 };

@@ -28,6 +28,8 @@ struct flush_task {	/* hatchet.task */
 	struct str metadata;		/* JSON object text; p NULL: null */
 	int32_t desired_no;		/* a worker, -1 one that does not exist; 0: null */
 	struct str labels;		/* what is asked of labels in place of the step's, cat_wants_format(); p NULL: null */
+	struct str keys, key_limits;	/* of its concurrency chain, as array literals; p NULL: null */
+	int64_t lane;			/* of its row in queue_item; 0: null */
 };
 void flush_task(struct flush *f, const struct flush_task *t);
 
@@ -40,6 +42,7 @@ struct flush_live {	/* hatchet.live, by full row */
 	int16_t state, attempt, app_retries, internal_retries, rank;
 	int32_t action_no, step_no, worker_no;
 	int64_t queued_at, assigned_at, started_at, due_at;	/* wall_us, INT64_MIN: null */
+	int64_t lane;			/* queue_item only */
 };
 void flush_live(struct flush *f, const struct flush_live *l);
 void flush_tail(struct flush *f, const struct flush_live *l);	/* hatchet.queue_item */
@@ -65,7 +68,8 @@ void flush_void_start(struct flush *f, uint32_t index);
 void flush_requeue(struct flush *f, int32_t tenant_no, int64_t id, int64_t queued_at, int64_t due_at);	/* backoff over: state queued */
 void flush_touch(struct flush *f, int32_t tenant_no, int64_t id, int64_t due_at, bool released);	/* due_at INT64_MIN: keep */
 void flush_note(struct flush *f, int32_t tenant_no, int64_t task_id, int16_t attempt, int64_t at, int kind, struct str body);
-void flush_load(struct flush *f, int32_t tenant_no, int32_t action_no, int16_t rank, uint32_t limit);
+/* @lane 0: by age among all without one; else of that lane */
+void flush_load(struct flush *f, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t lane, uint32_t limit);
 
 /* After the commit: rows moved by the i-th load, in id order. */
 struct loaded_row {
@@ -81,6 +85,10 @@ struct loaded_row {
 	int32_t desired_no;		/* always set, and so are */
 	struct str labels;
 	bool is_orphan;			/* its parent was cancelled */
+	struct str keys;		/* of its concurrency chain, a JSON array of texts; n 0: none */
+	int64_t *key_limits;		/* on the arena */
+	size_t n_key_limits;
+	int64_t lane;
 };
 size_t flush_loads(const struct flush *f);
 size_t flush_loaded(const struct flush *f, size_t load, struct arena *a, struct loaded_row **ret);

@@ -22,6 +22,7 @@ struct task_view {
 	int32_t live_worker_no;
 	int64_t live_queued_at, live_assigned_at, live_started_at, live_due_at;
 	int16_t rank;			/* live or tail */
+	int64_t lane;			/* tail */
 	int16_t app_retries, internal_retries;
 	struct attempt_view *attempts;	/* ascending */
 	uint32_t n_attempts;
@@ -108,13 +109,20 @@ struct live_row {
 	int64_t queued_at, assigned_at, started_at, due_at, schedule_ms, exec_ms; bool released;
 	int32_t desired_no; struct str labels;	/* as flush_task has them */
 	int64_t parent_id; bool is_orphan;	/* its parent was cancelled */
-	int32_t action_no;			/* of tail rows */
+	int32_t action_no;			/* of tail rows, and */
+	int64_t lane;				/* 0: none */
+	int16_t priority;			/* of live rows, and */
+	struct str keys; int64_t *key_limits; size_t n_key_limits;	/* as in struct loaded_row */
 };
 struct read_live { struct live_row *p; uint32_t n; };
 void read_live(struct db *db, struct arena *a, struct read_live *ret, struct op *op);
-struct tail_row { int32_t tenant_no, action_no; int16_t rank; int64_t due_at; };
+struct tail_row {
+	int32_t tenant_no, action_no; int16_t rank; int64_t due_at;
+	int64_t lane, last_id; int32_t step_no, key_limit;	/* of lanes: the newest row's, -1 no limit */
+};
 struct read_tails { struct tail_row *p; uint32_t n; };
 void read_tails(struct db *db, struct arena *a, struct read_tails *ret, struct op *op);	/* loose index scan, earliest due each */
+void read_lanes(struct db *db, struct arena *a, struct read_tails *ret, struct op *op);	/* tails of keys, one row for each */
 void read_max_id(struct db *db, struct arena *a, int64_t *ret, struct op *op);	/* over task and event; 0: none */
 /* Tail rows due by @due_at: ascending due, up to @limit; *ret_next_due the earliest later one, INT64_MIN none. */
 void read_tail_due(struct db *db, struct arena *a, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t due_at, uint32_t limit,

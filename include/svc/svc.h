@@ -38,6 +38,7 @@ uint32_t svc_msg_bytes_max(const struct svc *s);
 
 /* Runs.  @items live until @op; ids are set before it fires OK.  All or none. */
 struct svc_trigger_item {
+	struct arena *arena;		/* the caller's, for what is made of the item */
 	struct cat_version *version;	/* one task, not a DAG */
 	struct str input;		/* checked JSON or empty */
 	struct str metadata;		/* checked JSON object or p NULL */
@@ -50,6 +51,7 @@ struct svc_trigger_item {
 	uint32_t n_wants;
 	struct str labels;		/* the same, cat_wants_format(); p NULL: the step's */
 	const struct uuid *request;	/* SQL request that it comes of, which leaves the inbox with it; NULL: none */
+	struct str keys, key_limits;	/* out: of its concurrency chain, array literals; p NULL: none */
 	int64_t id;			/* out: task id = run id */
 };
 void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *items, uint32_t n, struct op *op);

@@ -199,6 +199,10 @@ bool def_make(struct arena *a, const V1__CreateWorkflowVersionRequest *in, struc
 /* What a task asks of labels: is it well formed, and as the catalog has it; of two entries with one key the last counts. */
 bool labels_check(V1__DesiredWorkerLabelsEntry **e, size_t n, const char *field, struct err *err) MUST_USE;
 uint32_t labels_read(struct arena *a, V1__DesiredWorkerLabelsEntry **e, size_t n, const struct cat_want **ret);
+/* strategies.c: concurrency.  Entries are checked alone, then with those of other workflows: all take shared ones in one order. */
+bool concurrency_check(const V1__Concurrency *c, const char *field, struct err *err) MUST_USE;
+bool def_strategies(struct arena *a, const V1__CreateWorkflowVersionRequest *norm, struct cat_put *put, struct err *err) MUST_USE;
+bool def_order_of_shared(struct req *r, const struct cat_put *put, struct err *err) MUST_USE;
 bool def_check(const V1__CreateWorkflowVersionRequest *in, struct err *err) MUST_USE;
 /* Indexes of the tasks, parents first; refuses unknown parents, names used twice and cycles. */
 bool def_order(struct arena *a, const V1__CreateWorkflowVersionRequest *in, size_t **ret, struct err *err) MUST_USE;

@@ -34,6 +34,8 @@ struct step *rpc_put_workflow(struct req *r)
 	if (!m || !def_make(req_arena(r), m, &p->def, &err))
 		return req_fail_err(r, &err);
 	p->def.put.tenant_no = tenant_of(r)->tenant_no;
+	if (!def_order_of_shared(r, &p->def.put, &err))
+		return req_fail_err(r, &err);
 	svc_put_workflow(svc_of(r), &p->def.put, &p->version, &p->is_new, req_op(r, put_done));
 	return req_await(r);
 }

@@ -39,7 +39,7 @@ const struct rpc_method api_rpcs[] = {
 	{WORKFLOWS "PutWorkflow", RPC_UNARY, NULL, NOT_YET, "deprecated; use v1.AdminService/PutWorkflow"},
 	{ADMIN "PutWorkflow", RPC_UNARY, rpc_put_workflow, PARTLY,
 	 "every definition without durable tasks is stored whole; runs of one that uses more than one task, an on-failure task, "
-	 "concurrency, rate limits, batch, conditions or idempotency are refused by name; "
+	 "rate limits, batch, conditions or idempotency are refused by name; "
 	 "event and cron triggers and default filters are stored and do not fire"},
 	{ADMIN "GetRunDetails", RPC_UNARY, rpc_get_run_details, DONE, NULL},
 	{ADMIN "CancelTasks", RPC_UNARY, rpc_cancel_tasks, PARTLY, "by ids or filter, at most 20000; with what they have spawned"},

@@ -85,7 +85,7 @@ static bool place_check(struct req *r, const struct trigger_args *t, struct svc_
 
 bool trigger_check(struct req *r, const struct trigger_args *t, struct svc_trigger_item *ret, struct err *err)
 {
-	*ret = (struct svc_trigger_item){0};
+	*ret = (struct svc_trigger_item){.arena = req_arena(r)};
 	if (!trigger_check_texts(t, svc_msg_bytes_max(svc_of(r)), &ret->input, &ret->metadata, err) || !parent_check(r, t, ret, err))
 		return false;
 	if (!place_check(r, t, ret, err))

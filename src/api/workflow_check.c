@@ -71,24 +71,6 @@ static bool duration_check(ProtobufCBinaryData in, const char *field, struct err
 	return duration_parse(pb_raw(in), &ms, &why) || err_set(err, ERR_INVALID, "%s: %s", field, why.msg);
 }
 
-static bool concurrency_check(const V1__Concurrency *c, const char *field, struct err *err)
-{
-	bool shared = PB_HAS(c, is_tenant_scoped) && c->is_tenant_scoped;
-	int strategy = PB_HAS(c, limit_strategy) ? (int)c->limit_strategy : 0;
-
-	if (!text_short(c->expression, field, err))
-		return false;
-	if (!c->expression.len)
-		return err_set(err, ERR_INVALID, "%s.expression: must not be empty", field);
-	if (PB_HAS(c, max_runs) && c->max_runs < 0)
-		return err_set(err, ERR_INVALID, "%s.max_runs: must be at least 0", field);
-	if (strategy < 0 || strategy > 6 || strategy == 1 || strategy == 2)
-		return err_set(err, ERR_INVALID, "%s.limit_strategy: %d is not allowed", field, strategy);
-	if (shared && !c->name.len)
-		return err_set(err, ERR_INVALID, "%s.name: must be set when is_tenant_scoped is", field);
-	return true;
-}
-
 static bool condition_check(const V1__BaseMatchCondition *b, const char *field, struct err *err)
 {
 	if (!b)

@@ -197,14 +197,13 @@ V1__CreateWorkflowVersionRequest *def_normalise(struct arena *a, const V1__Creat
 
 struct wants {
 	const V1__CreateWorkflowVersionRequest *m;
-	bool concurrency, rate_limits, batch, conditions;
+	bool rate_limits, batch, conditions;
 };
 
 static void task_wants(struct wants *w, const V1__CreateTaskOpts *t)
 {
 	const V1__TaskConditions *c = t->conditions;
 
-	w->concurrency |= t->n_concurrency > 0;
 	w->rate_limits |= t->n_rate_limits > 0;
 	w->batch |= t->batch != NULL;
 	w->conditions |= c && c->n_parent_override_conditions + c->n_sleep_conditions + c->n_user_event_conditions > 0;
@@ -212,7 +211,7 @@ static void task_wants(struct wants *w, const V1__CreateTaskOpts *t)
 
 struct str def_unsupported(struct arena *a, const V1__CreateWorkflowVersionRequest *m)
 {
-	struct wants w = {.m = m, .concurrency = m->concurrency || m->n_concurrency_arr > 0};
+	struct wants w = {.m = m};
 	struct str out = STR_NULL;
 
 	for (size_t i = 0; i < m->n_tasks; i++)
@@ -225,7 +224,6 @@ struct str def_unsupported(struct arena *a, const V1__CreateWorkflowVersionReque
 	} words[] = {
 		{m->n_tasks > 1, "more than one task"},
 		{m->on_failure_task != NULL, "an on-failure task"},
-		{w.concurrency, "concurrency"},
 		{w.rate_limits, "rate limits"},
 		{w.batch, "batch"},
 		{w.conditions, "conditions"},
@@ -302,6 +300,8 @@ bool def_make(struct arena *a, const V1__CreateWorkflowVersionRequest *in, struc
 	if (!def_check(in, err) || !def_order(a, in, &order, err) || !def_steps(a, in, &ret->put, err))
 		return false;
 	ret->norm = def_normalise(a, in, order);
+	if (!def_strategies(a, ret->norm, &ret->put, err))
+		return false;
 	hashed = COPY(a, V1__CreateWorkflowVersionRequest, ret->norm);
 	hashed->version = pb_set(STR_NULL);	/* free text of the user: alone it makes no new version */
 	sha256(pb_pack(a, PB_MSG(hashed)), sum);

@@ -44,12 +44,14 @@ struct lane {
 
 struct strategy {
 	struct ev_strategy def;
+	struct list keys;
 };
 
 /* What may run at once under one key of a strategy. */
 struct key {
 	uint64_t hash;
 	struct strategy *strategy;
+	struct list of_strategy;
 	uint64_t refs;			/* places, lanes, tails */
 	uint32_t n_holders, n_waiters, n_rank[4];
 	struct list holders;		/* of struct place, longest first */

@@ -10,34 +10,18 @@
 
 enum { NO_LIMIT = -1 };
 
-static int by_hash(const void *a, const void *b)
-{
-	const struct key *x = *(struct key *const *)a, *y = *(struct key *const *)b;
-
-	return x->hash < y->hash ? -1 : x->hash > y->hash;
-}
-
 void strategy_event(struct engine *e, const struct ev_strategy *def)
 {
 	struct strategy *s = imap_get(&e->strategies, def->strategy_no);
-	VEC(struct key *) keys = {0};
-	size_t it = 0;
-	int64_t hash;
-	void *k;
 
 	if (!s) {
 		s = xcalloc(1, sizeof(*s));
+		list_init(&s->keys);
 		(void)imap_put(&e->strategies, def->strategy_no, s);
 	}
 	s->def = *def;
-	while ((k = imap_next(&e->keys, &it, &hash)))
-		if (((struct key *)k)->strategy == s)
-			vec_push(&keys, (struct key *)k);
-	if (keys.n)
-		qsort(keys.p, keys.n, sizeof(keys.p[0]), by_hash);
-	for (size_t i = 0; i < keys.n; i++)
-		key_dirty(e, keys.p[i]);
-	vec_fini(&keys);
+	LIST_FOREACH(it, &s->keys)
+		key_dirty(e, LIST_ENTRY(it, struct key, of_strategy));
 }
 
 struct key *key_get(struct engine *e, int32_t strategy_no, uint64_t hash)
@@ -53,6 +37,7 @@ struct key *key_get(struct engine *e, int32_t strategy_no, uint64_t hash)
 		for (int i = 0; i < 4; i++)
 			list_init(&k->waiters[i]);
 		assert(k->strategy);
+		list_push_back(&k->strategy->keys, &k->of_strategy);
 		(void)imap_put(&e->keys, (int64_t)hash, k);
 	}
 	k->refs++;
@@ -65,6 +50,7 @@ void key_put(struct engine *e, struct key *k)
 		return;
 	list_del(&k->dirty);
 	list_del(&k->starving);
+	list_del(&k->of_strategy);
 	(void)imap_del(&e->keys, (int64_t)k->hash);
 	free(k);
 }

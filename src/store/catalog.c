@@ -50,6 +50,7 @@ void catalog_free(struct catalog *c)
 	imap_fini(&c->actions);
 	imap_fini(&c->workers);
 	imap_fini(&c->slot_types);
+	imap_fini(&c->strategies);
 	smap_fini(&c->tenants_by_id);
 	smap_fini(&c->workflows_by_id);
 	smap_fini(&c->workflows_by_name);
@@ -244,6 +245,30 @@ size_t cat_steps(const struct catalog *c, struct arena *a, struct cat_step ***re
 	while ((s = imap_next(&c->steps, &it, NULL)) != NULL)
 		v[n++] = s;
 	qsort(v, n, sizeof(v[0]), lower_step);
+	*ret = v;
+	return n;
+}
+
+struct cat_strategy *cat_strategy(const struct catalog *c, int32_t strategy_no)
+{
+	return imap_get(&c->strategies, strategy_no);
+}
+
+static int lower_strategy(const void *a, const void *b)
+{
+	const struct cat_strategy *x = *(struct cat_strategy *const *)a, *y = *(struct cat_strategy *const *)b;
+
+	return (x->strategy_no > y->strategy_no) - (x->strategy_no < y->strategy_no);
+}
+
+size_t cat_strategies(const struct catalog *c, struct arena *a, struct cat_strategy ***ret)
+{
+	struct cat_strategy *s, **v = ARENA_ARRAY(a, struct cat_strategy *, c->strategies.n + 1);
+	size_t n = 0, it = 0;
+
+	while ((s = imap_next(&c->strategies, &it, NULL)) != NULL)
+		v[n++] = s;
+	qsort(v, n, sizeof(v[0]), lower_strategy);
 	*ret = v;
 	return n;
 }

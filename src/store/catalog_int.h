@@ -31,7 +31,7 @@ struct times_batch {
 struct catalog {
 	struct db *db;
 	struct arena *a;		/* objects and their strings */
-	struct imap tenants, workflows, versions, steps, actions, workers, slot_types;
+	struct imap tenants, workflows, versions, steps, strategies, actions, workers, slot_types;
 	struct smap tenants_by_id, workflows_by_id, workflows_by_name, versions_by_id, workers_by_id, tokens;
 	struct id_secret id_secret;
 	struct str signing_key;

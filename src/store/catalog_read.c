@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-#define STEPS_MAX 11
+#define STEPS_MAX 12
 #define ARENA_BYTES_MAX ((size_t)1 << 30)
 
 typedef void take_fn(struct catalog *c, const struct db_rows *rows);
@@ -193,6 +193,40 @@ static void take_slots(const struct db_rows *rows, unsigned i, unsigned col, str
 	arena_free(a);
 }
 
+static void take_strategies(struct catalog *c, const struct db_rows *rows)
+{
+	for (unsigned i = 0; i < db_rows_n(rows); i++) {
+		int32_t no = i32(rows, i, 0);
+		struct cat_strategy *s = imap_get(&c->strategies, no);
+
+		if (!s) {
+			s = ARENA_NEW(c->a, struct cat_strategy);
+			s->strategy_no = no;
+			s->tenant_no = i32(rows, i, 1);
+			if (!db_is_null(rows, i, 2))
+				keep(c, &s->name, db_get_text(rows, i, 2));
+			imap_put(&c->strategies, no, s);
+		}
+		s->kind = (enum conc)db_get_int(rows, i, 3);
+		s->max_runs = i32(rows, i, 4);
+		keep(c, &s->expression, db_get_text(rows, i, 5));
+		keep(c, &s->max_runs_expression, db_get_text(rows, i, 6));
+	}
+}
+
+static void take_chain(struct catalog *c, const struct db_rows *rows, unsigned i, unsigned col, struct cat_step *s)
+{
+	struct arena *a = arena_new(1u << 20);
+	int64_t *nos;
+	size_t n = db_get_ints(rows, i, col, a, &nos);
+
+	s->strategies = ARENA_ARRAY(c->a, struct cat_strategy *, n + 1);
+	for (size_t k = 0; k < n; k++)
+		s->strategies[k] = imap_get(&c->strategies, nos[k]);
+	s->n_strategies = (uint32_t)n;
+	arena_free(a);
+}
+
 static struct cat_step *take_step(struct catalog *c, const struct db_rows *rows, unsigned i, struct cat_version *v)
 {
 	struct cat_step *s = ARENA_NEW(c->a, struct cat_step);
@@ -211,6 +245,7 @@ static struct cat_step *take_step(struct catalog *c, const struct db_rows *rows,
 	s->is_on_failure = db_get_bool(rows, i, 12);
 	s->action = take_action(c, rows, i, 13);
 	s->n_wants = cat_wants_parse(c->a, db_get_text(rows, i, 16), &s->wants);
+	take_chain(c, rows, i, 17, s);
 	imap_put(&c->steps, s->step_no, s);
 	return s;
 }
@@ -358,13 +393,13 @@ static const struct reading all[] = {
 	{SQL_CAT_INSTANCE, take_instance},     {SQL_CAT_KEY, take_key},
 	{SQL_CAT_TENANTS, take_tenants},       {SQL_CAT_SLOT_TYPES, take_slot_types},
 	{SQL_CAT_ACTIONS, take_actions},       {SQL_CAT_WORKFLOWS, take_workflows},
-	{SQL_CAT_VERSIONS, take_versions},     {SQL_CAT_STEPS, take_steps},
+	{SQL_CAT_VERSIONS, take_versions},     {SQL_CAT_STRATEGIES, take_strategies}, {SQL_CAT_STEPS, take_steps},
 	{SQL_CAT_WORKERS, take_workers},       {SQL_CAT_WORKER_LABELS, take_labels},
 	{SQL_CAT_TOKENS, take_tokens},
 };
 static const struct reading one_workflow[] = {
 	{SQL_CAT_SLOT_TYPES, take_slot_types}, {SQL_CAT_WORKFLOWS, take_workflows},
-	{SQL_CAT_VERSIONS, take_versions},     {SQL_CAT_STEPS, take_steps},
+	{SQL_CAT_VERSIONS, take_versions},     {SQL_CAT_STRATEGIES, take_strategies}, {SQL_CAT_STEPS, take_steps},
 };
 static const struct reading one_worker[] = {
 	{SQL_CAT_SLOT_TYPES, take_slot_types}, {SQL_CAT_WORKER_ACTIONS, take_actions},

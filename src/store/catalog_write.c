@@ -29,13 +29,13 @@ struct write {
 	/* put and register */
 	struct cat_put put;
 	struct cat_version **ret_version;
-	bool *ret_is_new, is_new;
+	bool *ret_is_new, is_new, has_shared;
 	int32_t no;
 	struct cat_worker_new reg;
 	struct uuid uuid;
 	struct cat_worker **ret_worker;
 	/* columns, in the order of the statement */
-	struct db_col *cols[17];
+	struct db_col *cols[20];
 	unsigned n_cols;
 	/* states */
 	struct cat_workflow *workflow;
@@ -154,6 +154,40 @@ static void step_cols(struct write *w, const struct cat_put *p)
 	}
 }
 
+static void strategy_cols(struct write *w, const struct cat_put *p)
+{
+	struct db_col *c[5];
+	static const enum db_type types[5] = {DB_TEXT, DB_INT2, DB_INT4, DB_TEXT, DB_TEXT};
+
+	for (unsigned i = 0; i < ARRAY_LEN(types); i++)
+		c[i] = col(w, types[i]);
+	for (uint32_t i = 0; i < p->n_strategies; i++) {
+		const struct cat_put_strategy *s = &p->strategies[i];
+
+		db_col_text(c[0], s->name.n ? s->name : STR_NULL);
+		db_col_int(c[1], s->kind);
+		db_col_int(c[2], s->max_runs);
+		db_col_text(c[3], s->expression);
+		db_col_text(c[4], s->max_runs_expression.n ? s->max_runs_expression : STR_NULL);
+	}
+}
+
+static bool is_same(const struct cat_strategy *s, const struct cat_put_strategy *p)
+{
+	return s->kind == p->kind && s->max_runs == p->max_runs && str_eq(s->expression, p->expression) &&
+	       str_eq(s->max_runs_expression, p->max_runs_expression);
+}
+
+/* What is shared is as this workflow last declared it: another may have changed it since. */
+static bool shared_are_same(const struct cat_version *v, const struct cat_put *p)
+{
+	for (uint32_t i = 0; i < p->n_strategies; i++)
+		if (p->strategies[i].name.n && (v->n_steps == 0 || i >= v->steps[0]->n_strategies ||
+						!is_same(v->steps[0]->strategies[i], &p->strategies[i])))
+			return false;
+	return true;
+}
+
 static struct db_query *build_put(struct write *w)
 {
 	struct db_query *q = db_query_new(w->a, SQL_PUT_WORKFLOW);
@@ -193,7 +227,7 @@ static void put_done(struct write *w, const struct db_rows *rows)
 
 	w->no = (int32_t)db_get_int(rows, 0, 1);
 	w->is_new = db_get_bool(rows, 0, 2);
-	if (wf && wf->latest && wf->latest->version_no == w->no)
+	if (wf && wf->latest && wf->latest->version_no == w->no && !w->has_shared)
 		put_read(w, NULL);
 	else
 		catalog_reload(w->c, RELOAD_WORKFLOW, workflow_no, NULL, put_read, w);
@@ -207,7 +241,8 @@ void cat_put_workflow(struct catalog *c, const struct cat_put *p, struct cat_ver
 
 	w->ret_version = ret_version;
 	w->ret_is_new = ret_is_new;
-	if (wf && wf->latest && str_eq(wf->latest->checksum, p->checksum) && str_eq(wf->latest->unsupported, or_empty(p->unsupported))) {
+	if (wf && wf->latest && str_eq(wf->latest->checksum, p->checksum) && str_eq(wf->latest->unsupported, or_empty(p->unsupported)) &&
+	    shared_are_same(wf->latest, p)) {
 		*ret_version = wf->latest;
 		if (ret_is_new)
 			*ret_is_new = false;
@@ -221,7 +256,11 @@ void cat_put_workflow(struct catalog *c, const struct cat_put *p, struct cat_ver
 	w->put.checksum = arena_dup(w->a, or_empty(p->checksum));
 	w->put.definition = arena_dup(w->a, or_empty(p->definition));
 	w->put.unsupported = arena_dup(w->a, or_empty(p->unsupported));
+	w->put.strategies = NULL;
+	for (uint32_t i = 0; i < p->n_strategies; i++)
+		w->has_shared = w->has_shared || p->strategies[i].name.n > 0;
 	step_cols(w, p);
+	strategy_cols(w, p);
 	w->build = build_put;
 	w->done = put_done;
 	write_send(w);

@@ -17,7 +17,7 @@ enum kind {
 	KIND_LOAD,	/* one query each, not columns */
 	KIND_REQUEUE, KIND_ASSIGN, KIND_START, KIND_TOUCH, KIND_NOTE, KINDS
 };
-#define COLS_MAX 19
+#define COLS_MAX 22
 
 /* columns: 2 4 8 ints, b bool, t text, y bytea, j jsonb, w time, u uuid */
 static const struct {
@@ -29,10 +29,10 @@ static const struct {
 	[KIND_TAIL_DELETE] = {SQL_QUEUE_ITEM_DELETE, "4428"},
 	[KIND_STAT] = {SQL_STAT_MINUTE, "4w4288"},
 	[KIND_RETRY] = {SQL_LIVE_RETRY, "4822222ww"},
-	[KIND_TASK] = {SQL_TASK_INSERT, "488444422484t88yj4j"},
+	[KIND_TASK] = {SQL_TASK_INSERT, "488444422484t88yj4jtt8"},
 	[KIND_INBOX] = {SQL_INBOX_TAKEN, "4u8"},
 	[KIND_LIVE] = {SQL_LIVE_INSERT, "4822222444wwww"},
-	[KIND_TAIL] = {SQL_QUEUE_ITEM_INSERT, "4428222ww"},
+	[KIND_TAIL] = {SQL_QUEUE_ITEM_INSERT, "4428222ww8"},
 	[KIND_LOAD] = {SQL_WINDOW_LOAD, ""},
 	[KIND_REQUEUE] = {SQL_LIVE_REQUEUE, "48ww"},
 	[KIND_ASSIGN] = {SQL_LIVE_ASSIGN, "484ww"},
@@ -59,6 +59,7 @@ struct stat {
 struct load {
 	int32_t tenant_no, action_no;
 	int16_t rank;
+	int64_t lane;
 	uint32_t limit;
 	struct db_query *q;	/* of the last sending */
 };
@@ -168,6 +169,9 @@ void flush_task(struct flush *f, const struct flush_task *t)
 	db_col_text(*c++, t->metadata);
 	db_col_int(*c++, t->desired_no);
 	db_col_text(*c++, t->labels);
+	db_col_text(*c++, t->keys);
+	db_col_text(*c++, t->key_limits);
+	db_col_int(*c++, t->lane);
 	f->rows++;
 }
 
@@ -215,6 +219,7 @@ void flush_tail(struct flush *f, const struct flush_live *l)
 	db_col_int(*c++, l->internal_retries);
 	db_col_time(*c++, l->queued_at);
 	db_col_time(*c++, l->due_at);
+	db_col_int(*c++, l->lane);
 	f->rows++;
 }
 
@@ -360,9 +365,9 @@ void flush_note(struct flush *f, int32_t tenant_no, int64_t task_id, int16_t att
 	f->rows++;
 }
 
-void flush_load(struct flush *f, int32_t tenant_no, int32_t action_no, int16_t rank, uint32_t limit)
+void flush_load(struct flush *f, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t lane, uint32_t limit)
 {
-	vec_push(&f->loads, ((struct load){tenant_no, action_no, rank, limit, NULL}));
+	vec_push(&f->loads, ((struct load){tenant_no, action_no, rank, lane, limit, NULL}));
 	f->rows++;
 }
 
@@ -461,12 +466,14 @@ static void add_loads(struct flush *f, struct arena *a, struct db_tx *tx, int64_
 	for (size_t i = 0; i < f->loads.n; i++) {
 		struct load *l = &f->loads.p[i];
 
-		l->q = db_query_new(a, SQL_WINDOW_LOAD);
+		l->q = db_query_new(a, l->lane ? SQL_LANE_LOAD : SQL_WINDOW_LOAD);
 		db_bind_i32(l->q, l->tenant_no);
 		db_bind_i32(l->q, l->action_no);
 		db_bind_i16(l->q, l->rank);
 		db_bind_i32(l->q, (int32_t)l->limit);
 		db_bind_i32(l->q, load_mark(flush_no));
+		if (l->lane)
+			db_bind_i64(l->q, l->lane);
 		db_tx_add(tx, l->q);
 	}
 }
@@ -498,7 +505,7 @@ size_t flush_loads(const struct flush *f)
 	return f->loads.n;
 }
 
-static void loaded_row(const struct db_rows *rows, unsigned i, struct loaded_row *r)
+static void loaded_row(const struct db_rows *rows, unsigned i, struct arena *a, struct loaded_row *r)
 {
 	*r = (struct loaded_row){
 		.id = db_get_int(rows, i, 0), .tenant_no = (int32_t)db_get_int(rows, i, 1),
@@ -510,7 +517,9 @@ static void loaded_row(const struct db_rows *rows, unsigned i, struct loaded_row
 		.input = db_get_text(rows, i, 13), .metadata = db_get_text(rows, i, 14), .priority = (int16_t)db_get_int(rows, i, 15),
 		.parent_id = db_get_int(rows, i, 16), .child_index = db_is_null(rows, i, 17) ? -1 : (int32_t)db_get_int(rows, i, 17),
 		.child_key = db_get_text(rows, i, 18), .desired_no = db_is_null(rows, i, 19) ? 0 : (int32_t)db_get_int(rows, i, 19),
-		.labels = db_get_text(rows, i, 20), .is_orphan = db_get_bool(rows, i, 21)};
+		.labels = db_get_text(rows, i, 20), .is_orphan = db_get_bool(rows, i, 21),
+		.keys = db_get_text(rows, i, 22), .lane = db_get_int(rows, i, 24)};
+	r->n_key_limits = r->keys.n ? db_get_ints(rows, i, 23, a, &r->key_limits) : 0;
 }
 
 /* two loads of one queue in one flush: after a lost reply the first is given the rows of both */
@@ -520,7 +529,7 @@ static bool is_repeated(const struct flush *f, size_t load)
 
 	for (size_t i = 0; i < load; i++)
 		if (f->loads.p[i].tenant_no == l->tenant_no && f->loads.p[i].action_no == l->action_no &&
-		    f->loads.p[i].rank == l->rank)
+		    f->loads.p[i].rank == l->rank && f->loads.p[i].lane == l->lane)
 			return true;
 	return false;
 }
@@ -537,8 +546,8 @@ size_t flush_loaded(const struct flush *f, size_t load, struct arena *a, struct 
 	for (unsigned i = 0; i < n; i++) {
 		struct loaded_row r;
 
-		loaded_row(rows, i, &r);
-		if (r.tenant_no == l->tenant_no && r.action_no == l->action_no && r.rank == l->rank)
+		loaded_row(rows, i, a, &r);
+		if (r.tenant_no == l->tenant_no && r.action_no == l->action_no && r.rank == l->rank && (!f->back || r.lane == l->lane))
 			(*ret)[kept++] = r;
 	}
 	return kept;

@@ -53,7 +53,7 @@ static void take_task(const struct db_rows *rows, unsigned i, struct task_view *
 		.in_tail = db_get_bool(rows, i, 12), .live_attempt = i16(rows, i, 13), .live_worker_no = i32(rows, i, 14),
 		.live_queued_at = db_get_time(rows, i, 15), .live_assigned_at = db_get_time(rows, i, 16),
 		.live_started_at = db_get_time(rows, i, 17), .live_due_at = db_get_time(rows, i, 18),
-		.rank = i16(rows, i, 19), .app_retries = i16(rows, i, 20), .internal_retries = i16(rows, i, 21)};
+		.rank = i16(rows, i, 19), .app_retries = i16(rows, i, 20), .internal_retries = i16(rows, i, 21), .lane = db_get_int(rows, i, 34)};
 }
 
 /* Of an error only the beginning may have been read, up to the middle of a character. */
@@ -190,6 +190,13 @@ static void live_done(struct op *op, const struct err *err)
 				.exec_ms = db_get_int(rows, i, 14), .released = db_get_bool(rows, i, 15),
 				.desired_no = i32(rows, i, 16), .labels = arena_dup(r->a, db_get_text(rows, i, 17)),
 				.parent_id = db_get_int(rows, i, 18), .is_orphan = db_get_bool(rows, i, 19)};
+		for (unsigned i = 0; i < ret->n; i++) {
+			struct live_row *l = &ret->p[i];
+
+			l->priority = i16(rows, i, 20);
+			l->keys = arena_dup(r->a, db_get_text(rows, i, 21));
+			l->n_key_limits = l->keys.n ? db_get_ints(rows, i, 22, r->a, &l->key_limits) : 0;
+		}
 	}
 	op_done(r->user, err);
 }
@@ -212,7 +219,8 @@ static void tails_done(struct op *op, const struct err *err)
 		ret->p = ARENA_ARRAY(r->a, struct tail_row, ret->n + 1);
 		for (unsigned i = 0; i < ret->n; i++)
 			ret->p[i] = (struct tail_row){.tenant_no = i32(rows, i, 0), .action_no = i32(rows, i, 1),
-						      .rank = i16(rows, i, 2), .due_at = db_get_time(rows, i, 3)};
+						      .rank = i16(rows, i, 2), .due_at = db_get_time(rows, i, 3),
+						      .key_limit = -1};
 	}
 	op_done(r->user, err);
 }
@@ -231,6 +239,30 @@ static void max_id_done(struct op *op, const struct err *err)
 	if (!err)
 		*(int64_t *)r->ret = db_get_int(db_query_rows(r->q), 0, 0);
 	op_done(r->user, err);
+}
+
+static void lanes_done(struct op *op, const struct err *err)
+{
+	struct reading *r = op->arg;
+	const struct db_rows *rows = db_query_rows(r->q);
+	struct read_tails *ret = r->ret;
+
+	if (!err) {
+		ret->n = db_rows_n(rows);
+		ret->p = ARENA_ARRAY(r->a, struct tail_row, ret->n + 1);
+		for (unsigned i = 0; i < ret->n; i++)
+			ret->p[i] = (struct tail_row){.tenant_no = i32(rows, i, 0), .action_no = i32(rows, i, 1),
+				.rank = i16(rows, i, 2), .due_at = db_get_time(rows, i, 3), .lane = db_get_int(rows, i, 4),
+				.last_id = db_get_int(rows, i, 5), .step_no = i32(rows, i, 6), .key_limit = i32(rows, i, 7)};
+	}
+	op_done(r->user, err);
+}
+
+void read_lanes(struct db *db, struct arena *a, struct read_tails *ret, struct op *op)
+{
+	struct reading *r = reading_new(a, SQL_LANES, lanes_done, ret, op);
+
+	db_submit(db, DB_READ, r->q, &r->op);
 }
 
 void read_max_id(struct db *db, struct arena *a, int64_t *ret, struct op *op)
@@ -266,6 +298,7 @@ static void tail_due_done(struct op *op, const struct err *err)
 				continue;
 			}
 			ret->p[ret->n] = tail_live(rows, i);
+			ret->p[ret->n].lane = db_get_int(rows, i, 9);
 			ret->p[ret->n].tenant_no = r->of.tenant_no;
 			ret->p[ret->n++].rank = r->of.rank;
 		}
@@ -361,6 +394,7 @@ static void children_in_tail_done(struct op *op, const struct err *err)
 			ret->p[i].tenant_no = i32(rows, i, 9);
 			ret->p[i].action_no = i32(rows, i, 10);
 			ret->p[i].rank = i16(rows, i, 11);
+			ret->p[i].lane = db_get_int(rows, i, 12);
 		}
 	}
 	op_done(r->user, err);

@@ -157,6 +157,7 @@ void svc_free(struct svc *s)
 	child_fini(s);
 	front_free(s->front);
 	svc_turn_fini(s);
+	keys_fini(s);
 	if (s->load_timer)
 		timer_free(s->load_timer);
 	free(s);
@@ -196,8 +197,13 @@ static void put_stored(struct op *op, const struct err *err)
 	struct putting *p = op->arg;
 
 	if (!err && p->s->loaded)
-		for (uint32_t i = 0; i < (*p->ret)->n_steps; i++)
-			svc_step_event(p->s, (*p->ret)->steps[i]);
+		for (uint32_t i = 0; i < (*p->ret)->n_steps; i++) {
+			const struct cat_step *step = (*p->ret)->steps[i];
+
+			for (uint32_t k = 0; k < step->n_strategies; k++)
+				svc_strategy_event(p->s, step->strategies[k]);
+			svc_step_event(p->s, step);
+		}
 	op_done(p->outer, err);
 	free(p);
 }

@@ -267,6 +267,7 @@ static void orphans_found(struct op *op, const struct err *err)
 		ev->tail = true;
 		ev->action_no = r->action_no;
 		ev->rank = (int8_t)r->rank;
+		ev->lane = r->lane;
 		ev->restore = (struct ev_restore){.id = r->id, .tenant_no = r->tenant_no, .step_no = r->step_no, .state = LIVE_QUEUED,
 			.rank = (int8_t)r->rank, .attempt = r->attempt, .app_retries = r->app_retries,
 			.internal_retries = r->internal_retries, .queued_at = r->queued_at, .assigned_at = INT64_MIN,

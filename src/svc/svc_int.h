@@ -118,6 +118,8 @@ struct svc {
 	bool is_fetching;
 	uint64_t fetch_engine_no;	/* who asked; another one now: its pushes are void */
 
+	struct imap strategy_progs;	/* strategy_no -> struct strategy_progs */
+
 	/* children */
 	struct imap families;		/* parent id -> struct family */
 	struct list families_used;
@@ -149,7 +151,7 @@ struct svc {
 	struct timer *load_timer;
 	int64_t load_max_id;
 	struct read_live load_live;
-	struct read_tails load_tails;
+	struct read_tails load_tails, load_lanes;
 
 	struct svc_figures figures;
 };
@@ -198,6 +200,13 @@ void watch_clear(struct svc *s);
 struct eng_place svc_place(struct svc *s, int32_t desired_no, bool has_wants, const struct cat_want *wants, uint32_t n);
 struct eng_place svc_place_stored(struct svc *s, int32_t desired_no, struct str labels);
 const struct eng_label *svc_labels(struct svc *s, const struct cat_worker *w);
+
+/* svc_key.c */
+/* Evaluates the chain of an item that has its id, into @entries and the item; what fails is the text of the task's error. */
+const char *keys_of(struct svc *s, struct svc_trigger_item *it, struct eng_entry *entries);
+void keys_stored(const struct cat_step *step, struct str keys, const int64_t *limits, size_t n_limits, struct eng_entry *entries);
+void keys_fini(struct svc *s);
+void svc_strategy_event(struct svc *s, const struct cat_strategy *st);
 
 /* svc_child.c: one child for each key of a parent.  Of families of which all is known: */
 bool child_families_known(struct svc *s, int32_t tenant_no, struct svc_trigger_item *items, uint32_t n, struct op *op);	/* false: the

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum stage { STAGE_CATALOG, STAGE_MAX_ID, STAGE_LIVE, STAGE_TAILS };
+enum stage { STAGE_CATALOG, STAGE_MAX_ID, STAGE_LIVE, STAGE_TAILS, STAGE_LANES };
 static const int64_t retry_us = 1000000;
 
 static void load_next(struct op *op, const struct err *err);
@@ -26,6 +26,9 @@ static void load_stage(struct svc *s, enum stage stage)
 	case STAGE_TAILS:
 		read_tails(s->db, s->load_arena, &s->load_tails, &s->load_op);
 		break;
+	case STAGE_LANES:
+		read_lanes(s->db, s->load_arena, &s->load_lanes, &s->load_op);
+		break;
 	}
 }
 
@@ -43,9 +46,14 @@ static void restore_worker(struct svc *s, int32_t worker_no)
 
 static void restore_dictionaries(struct svc *s)
 {
+	struct cat_strategy **strategies;
 	struct cat_step **steps;
 	struct cat_worker **workers;
-	size_t n = cat_steps(s->catalog, s->load_arena, &steps);
+	size_t n = cat_strategies(s->catalog, s->load_arena, &strategies);
+
+	for (size_t i = 0; i < n; i++)
+		svc_strategy_event(s, strategies[i]);
+	n = cat_steps(s->catalog, s->load_arena, &steps);
 
 	for (size_t i = 0; i < n; i++)
 		svc_step_event(s, steps[i]);
@@ -53,6 +61,23 @@ static void restore_dictionaries(struct svc *s)
 	for (size_t i = 0; i < n; i++)
 		if (workers[i]->ended_at == INT64_MIN)
 			restore_worker(s, workers[i]->worker_no);
+}
+
+static void restore_tails(struct svc *s, const struct read_tails *tails)
+{
+	for (uint32_t i = 0; i < tails->n; i++) {
+		const struct tail_row *r = &tails->p[i];
+		struct ev *ev = svc_event(s, EV_TAIL);
+
+		ev->tenant_no = r->tenant_no;
+		ev->action_no = r->action_no;
+		ev->rank = (int8_t)r->rank;
+		ev->due_at = r->due_at;
+		ev->id = r->last_id;
+		ev->lane = r->lane;
+		ev->step_no = r->step_no;
+		ev->key_limit = r->key_limit;
+	}
 }
 
 static void restore_rows(struct svc *s)
@@ -66,21 +91,15 @@ static void restore_rows(struct svc *s)
 		ev->id = r->id;
 		ev->tenant_no = r->tenant_no;
 		ev->restore = (struct ev_restore){.id = r->id, .tenant_no = r->tenant_no, .step_no = r->step_no,
-			.worker_no = r->worker_no, .state = (int8_t)r->state, .rank = (int8_t)r->rank, .attempt = r->attempt,
+			.worker_no = r->worker_no, .state = (int8_t)r->state, .rank = (int8_t)r->rank, .user_rank = (int8_t)rank_of_priority(r->priority), .attempt = r->attempt,
 			.app_retries = r->app_retries, .internal_retries = r->internal_retries, .queued_at = r->queued_at,
 			.assigned_at = r->assigned_at, .started_at = r->started_at, .due_at = r->due_at,
 			.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .released = r->released,
 			.parent_id = r->parent_id, .is_orphan = r->is_orphan, .place = svc_place_stored(s, r->desired_no, r->labels)};
+		keys_stored(cat_step(s->catalog, r->step_no), r->keys, r->key_limits, r->n_key_limits, ev->restore.entries);
 	}
-	for (uint32_t i = 0; i < s->load_tails.n; i++) {
-		const struct tail_row *r = &s->load_tails.p[i];
-		struct ev *ev = svc_event(s, EV_TAIL);
-
-		ev->tenant_no = r->tenant_no;
-		ev->action_no = r->action_no;
-		ev->rank = (int8_t)r->rank;
-		ev->due_at = r->due_at;
-	}
+	restore_tails(s, &s->load_tails);
+	restore_tails(s, &s->load_lanes);
 }
 
 static void load_done(struct svc *s)
@@ -123,7 +142,7 @@ static void load_next(struct op *op, const struct err *err)
 		timer_set(s->load_timer, loop_now(s->loop).mono_us + retry_us);
 		return;
 	}
-	if (s->load_stage == STAGE_TAILS)
+	if (s->load_stage == STAGE_LANES)
 		load_done(s);
 	else
 		load_stage(s, s->load_stage + 1);
@@ -138,6 +157,6 @@ void svc_load(struct svc *s)
 	s->load_arena = arena_new((size_t)8 << 30);
 	s->load_op = (struct op){.fn = load_next, .arg = s};
 	s->load_live = (struct read_live){0};
-	s->load_tails = (struct read_tails){0};
+	s->load_tails = s->load_lanes = (struct read_tails){0};
 	load_stage(s, STAGE_CATALOG);
 }

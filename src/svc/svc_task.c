@@ -50,6 +50,8 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 		struct svc_trigger_item *it = &items[i];
 		const struct cat_step *step = it->version->steps[0];
 		int16_t priority = it->priority ? it->priority : it->version->default_priority;
+		struct eng_entry entries[ENG_STEP_ENTRIES] = {{0}};
+		const char *why = NULL;
 		bool is_orphan;
 		struct ev *ev;
 
@@ -63,6 +65,8 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 		}
 		it->id = engine_next_id(s->engine, now, tenant_no);
 		is_orphan = child_is_orphan(s, it);
+		if (!is_orphan)
+			why = keys_of(s, it, entries);
 		child_add(s, it);
 		ev = svc_event(s, EV_NEW);
 		ev->ref = c;
@@ -71,8 +75,10 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 		ev->payload = it;
 		ev->new = (struct ev_new){.id = it->id, .tenant_no = tenant_no, .step_no = step->step_no,
 			.rank = (int8_t)rank_of_priority(priority), .schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms,
-			.parent_id = it->parent_id, .is_over = is_orphan, .status = ATTEMPT_CANCELLED, .text = CANCEL_BY_PARENT,
+			.parent_id = it->parent_id, .is_over = is_orphan || why,
+			.status = why ? ATTEMPT_FAILED : ATTEMPT_CANCELLED, .text = why ? why : CANCEL_BY_PARENT,
 			.place = svc_place(s, it->desired_no, it->labels.p != NULL, it->wants, it->n_wants)};
+		memcpy(ev->new.entries, entries, sizeof(entries));
 	}
 }
 
@@ -191,6 +197,7 @@ static void cancel_found(struct svc *s, struct call *c, const struct task_view *
 	ev->tail = true;
 	ev->action_no = t->action_no;
 	ev->rank = (int8_t)t->rank;
+	ev->lane = t->lane;
 	ev->restore = (struct ev_restore){.id = t->id, .tenant_no = t->tenant_no, .step_no = t->step_no, .state = LIVE_QUEUED,
 		.rank = (int8_t)t->rank, .attempt = t->live_attempt, .app_retries = t->app_retries,
 		.internal_retries = t->internal_retries, .queued_at = t->live_queued_at, .assigned_at = INT64_MIN,

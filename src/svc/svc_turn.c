@@ -101,7 +101,7 @@ static size_t fx_bytes(const struct fx *fx)
 	const struct svc_trigger_item *it = fx->payload;
 
 	if (fx->kind == FX_INSERT)
-		return it->input.n + it->metadata.n + it->child_key.n + it->labels.n;
+		return it->input.n + it->metadata.n + it->child_key.n + it->labels.n + it->keys.n;
 	return is_storing(fx->kind) ? fx_payload(fx).n : 0;
 }
 
@@ -155,6 +155,7 @@ static void scan_done(struct op *op, const struct err *err)
 			ev->tenant_no = r->tenant_no;
 			ev->action_no = sc->fx.action_no;
 			ev->rank = sc->fx.rank;
+			ev->lane = r->lane;
 			ev->tail = true;
 			ev->restore = (struct ev_restore){.id = r->id, .tenant_no = r->tenant_no, .step_no = r->step_no,
 				.state = LIVE_QUEUED, .rank = sc->fx.rank, .attempt = r->attempt, .app_retries = r->app_retries,
@@ -207,7 +208,8 @@ static struct flush_live live_row(const struct fx *fx, int state)
 	return (struct flush_live){.tenant_no = fx->tenant_no, .id = fx->id, .state = (int16_t)state, .attempt = fx->attempt,
 		.app_retries = fx->app_retries, .internal_retries = fx->internal_retries, .rank = fx->rank,
 		.action_no = fx->action_no, .step_no = fx->step_no, .worker_no = fx->worker_no, .queued_at = fx->queued_at,
-		.assigned_at = fx->assigned_at, .started_at = fx->started_at, .due_at = fx->due_at};
+		.assigned_at = fx->assigned_at, .started_at = fx->started_at, .due_at = fx->due_at,
+		.lane = fx->lane};
 }
 
 static void build_insert(struct svc *s, const struct fx *fx)
@@ -223,7 +225,7 @@ static void build_insert(struct svc *s, const struct fx *fx)
 		.action_no = step->action->action_no, .priority = priority, .worker_no = fx->worker_no,
 		.parent_id = it->parent_id, .child_index = it->child_index, .child_key = it->child_key,
 		.schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms, .input = it->input, .metadata = it->metadata,
-		.desired_no = it->desired_no, .labels = it->labels});
+		.desired_no = it->desired_no, .labels = it->labels, .keys = it->keys, .key_limits = it->key_limits, .lane = fx->lane});
 	if (it->request)
 		flush_request(s->flush, fx->tenant_no, it->request, fx->id);
 	l = live_row(fx, fx->place == PLACE_ASSIGNED ? LIVE_ASSIGNED : LIVE_QUEUED);
@@ -271,7 +273,7 @@ static void build_row(struct svc *s, const struct fx *fx)
 		flush_touch(s->flush, fx->tenant_no, fx->id, fx->due_at, fx->released);
 		break;
 	case FX_LOAD:
-		flush_load(s->flush, fx->tenant_no, fx->action_no, fx->rank, fx->limit);
+		flush_load(s->flush, fx->tenant_no, fx->action_no, fx->rank, fx->lane, fx->limit);
 		break;
 	case FX_NOTE:
 		flush_note(s->flush, fx->tenant_no, fx->id, fx->attempt, fx->finished_at, fx->note, str_c(fx->text));
@@ -321,16 +323,19 @@ static void release_loads(struct svc *s, const struct fx *fx, size_t load)
 		ev->tenant_no = r->tenant_no;
 		ev->action_no = r->action_no;
 		ev->rank = (int8_t)r->rank;
+		ev->lane = fx->lane;
 		ev->restore = (struct ev_restore){.id = r->id, .tenant_no = r->tenant_no, .step_no = r->step_no,
-			.state = LIVE_QUEUED, .rank = (int8_t)r->rank, .attempt = r->attempt, .app_retries = r->app_retries,
+			.state = LIVE_QUEUED, .rank = (int8_t)r->rank, .user_rank = (int8_t)rank_of_priority(r->priority), .attempt = r->attempt, .app_retries = r->app_retries,
 			.internal_retries = r->internal_retries, .queued_at = r->queued_at, .assigned_at = INT64_MIN,
 			.started_at = INT64_MIN, .due_at = r->due_at, .schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms,
 			.parent_id = r->parent_id, .is_orphan = r->is_orphan, .place = svc_place_stored(s, r->desired_no, r->labels)};
+		keys_stored(cat_step(s->catalog, r->step_no), r->keys, r->key_limits, r->n_key_limits, ev->restore.entries);
 	}
 	ev = svc_event(s, EV_LOAD_DONE);
 	ev->tenant_no = fx->tenant_no;
 	ev->action_no = fx->action_no;
 	ev->rank = fx->rank;
+	ev->lane = fx->lane;
 	ev->n = (uint32_t)n;
 	ev->limit = fx->limit;
 	arena_free(a);

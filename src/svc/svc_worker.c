@@ -22,6 +22,8 @@ void svc_step_event(struct svc *s, const struct cat_step *step)
 		.action_no = step->action->action_no, .retries = step->retries, .backoff_milli = step->backoff_milli,
 		.backoff_max_s = step->backoff_max_s, .schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms,
 		.sticky = step->version->sticky, .wants = place.wants, .n_wants = place.n_wants};
+	for (uint32_t i = 0; i < step->n_strategies && i < ENG_STEP_ENTRIES; i++)
+		ev->step.strategies[ev->step.n_strategies++] = step->strategies[i]->strategy_no;
 	for (size_t i = 0; i < ENG_STEP_SLOTS && step->slots[i].units > 0; i++)
 		ev->step.slots[i] = (struct eng_slot){step->slots[i].type_no, step->slots[i].units};
 }

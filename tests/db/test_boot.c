@@ -56,6 +56,12 @@ TEST(migrate_twice_changes_nothing)
 	pgnode_exec(url, "update hatchet.instance set schema_version = 0; comment on schema hatchet is '0'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
+	/* from schema 4 */
+	pgnode_exec(url, "alter table hatchet.task drop column keys, drop column key_limits, drop column lane; alter table hatchet.queue_item"
+		    " drop column lane; alter table hatchet.step drop column strategies; drop table hatchet.strategy;"
+		    " update hatchet.instance set schema_version = 4; comment on schema hatchet is '4'");
+	must_migrate(url, STR("another key"));
+	CHECK_STR(pgnode_text(url, facts), before);
 	/* from schema 3: what is new is there at once, also for today */
 	pgnode_exec(url, "drop table hatchet.request, hatchet.inbox, hatchet.sql_role; drop sequence hatchet.request_no; drop function"
 		    " hatchet.enqueue, hatchet.request_id, hatchet.tenant_of_role; alter table hatchet.instance drop column input_bytes_max;"
@@ -85,7 +91,7 @@ TEST(migrate_twice_changes_nothing)
 		    " comment on schema hatchet is '1'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
-	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 4);
+	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 5);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final = 43 and attempt = 1"), 3);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final is null"), 5);
 	CHECK_EQ(pgnode_int(url, "select count(*) from pg_indexes where schemaname = 'hatchet' and indexdef ~ 'final & 7|parent_id, id'"), 4);

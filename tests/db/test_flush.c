@@ -101,8 +101,8 @@ TEST(load_moves_the_best)
 	fix_active(&f, pgnode_new_db(), NULL);
 	for (unsigned i = 0; i < 10; i++)
 		fix_put_tail(&f, fix_id(&f, 9 - i));
-	flush_load(f.flush, 1, 10, 3, 4);
-	flush_load(f.flush, 1, 10, 1, 4);
+	flush_load(f.flush, 1, 10, 3, 0, 4);
+	flush_load(f.flush, 1, 10, 1, 0, 4);
 	CHECK_EQ(fix_flush(&f), ERR_OK);
 	CHECK_EQ(flush_loads(f.flush), 2);
 	CHECK_EQ(flush_loaded(f.flush, 0, f.a, &rows), 4);
@@ -144,7 +144,7 @@ TEST(load_skips_locked_rows)
 	c = db_sync_open(f.url, &err);
 	CHECK(c && db_sync_exec(c, "begin; select 1 from hatchet.queue_item order by id limit 1 for update", &err));
 	flush_reset(f.flush);
-	flush_load(f.flush, 1, 10, 3, 10);
+	flush_load(f.flush, 1, 10, 3, 0, 10);
 	CHECK_EQ(fix_flush(&f), ERR_OK);
 	CHECK_EQ(flush_loaded(f.flush, 0, f.a, &rows), 2);
 	CHECK_EQ(rows[0].id, fix_id(&f, 1));
@@ -242,7 +242,7 @@ static void lose_then_settle(void (*lose)(struct pgproxy *p), size_t bytes_min)
 		flush_reset(f.flush);
 		for (unsigned i = 0; i < 100; i++)
 			fix_put(&f, fix_id(&f, 1000 + 100 * round + i), 1);
-		flush_load(f.flush, 1, 10, 3, 50);
+		flush_load(f.flush, 1, 10, 3, 0, 50);
 		pgproxy_only(p, bytes_min);
 		lose(p);
 		CHECK_EQ(fix_flush(&f), ERR_OK);

@@ -40,7 +40,7 @@ static void one_batch(struct fix *f, enum way way, unsigned from)
 	}
 	must_flush(f);
 	if (way == TAIL) {
-		flush_load(f->flush, 1, 10, 3, BATCH);
+		flush_load(f->flush, 1, 10, 3, 0, BATCH);
 		must_flush(f);
 	}
 	if (way != BORN_ASSIGNED) {

@@ -333,14 +333,16 @@ TEST(unsupported_is_named)
 	c.expression = pb_set(STR("input.a"));
 	PB_OPT(&k->m, sticky, V1__CREATE_WORKFLOW_VERSION_REQUEST__HAS_STICKY_STICKY, V1__STICKY_STRATEGY__SOFT);
 	CHECK(def_make(k->a, &k->m, &d, &err));
-	CHECK_STR(d.put.unsupported, "concurrency");
+	CHECK_STR(d.put.unsupported, "");
+	CHECK_EQ(d.put.n_strategies, 1);
+	CHECK_STR(d.put.strategies[0].expression, "input.a");
 	CHECK_EQ(d.put.sticky, STICKY_SOFT);
 	fail.readable_id = pb_set(STR("on-failure"));
 	fail.action = pb_set(STR("wf:on-failure"));
 	k->m.on_failure_task = &fail;
 	sleep_condition(k, task(k, "b"), "g", "1s");
 	CHECK(def_make(k->a, &k->m, &d, &err));
-	CHECK_STR(d.put.unsupported, "more than one task, an on-failure task, concurrency, conditions");
+	CHECK_STR(d.put.unsupported, "more than one task, an on-failure task, conditions");
 	CHECK(d.put.is_dag);
 	CHECK_EQ(d.put.n_steps, 3);
 	CHECK(d.put.steps[2].is_on_failure);

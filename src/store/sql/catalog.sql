@@ -23,10 +23,16 @@ from hatchet.workflow where $1::int4[] is null or workflow_no = any($1::int4[])
 select version_no, workflow_no, id, ordinal, checksum, default_priority, is_dag, unsupported, created_at, sticky
 from hatchet.workflow_version where $1::int4[] is null or workflow_no = any($1::int4[]) order by version_no
 
+-- name: CatStrategies
+select c.strategy_no, c.tenant_no, c.name, c.kind, c.max_runs, c.expression, c.max_runs_expression from hatchet.strategy c
+where $1::int4[] is null or c.strategy_no in (
+	select unnest(s.strategies) from hatchet.step s join hatchet.workflow_version v using (version_no)
+	where v.workflow_no = any($1::int4[]))
+
 -- name: CatSteps
 select s.version_no, s.step_no, s.id, s.readable_id, s.retries, s.backoff_milli, s.backoff_max_s, s.exec_ms,
 	s.schedule_ms, s.slot_types, s.slot_units, s.is_durable, s.is_on_failure, a.action_no, a.tenant_no, a.name,
-	s.labels::text
+	s.labels::text, s.strategies
 from hatchet.step s join hatchet.workflow_version v using (version_no) join hatchet.action a using (action_no)
 where $1::int4[] is null or v.workflow_no = any($1::int4[]) order by s.version_no, s.position
 
@@ -54,7 +60,8 @@ where case when $1::uuid is null then k.expires_at > now() else k.id = $1::uuid 
 -- name: PutWorkflow
 select r_workflow, r_version, r_is_new from hatchet.put_workflow($1::int4, $2::text, $3::text, $4::bytea, $5::bytea,
 	$6::int2, $7::int2, $8::bool, $9::text, $10::text[], $11::text[], $12::int4[], $13::int4[], $14::int4[], $15::int8[],
-	$16::int8[], $17::bool[], $18::bool[], $19::jsonb[], $20::int4[], $21::text[], $22::int4[], $23::text)
+	$16::int8[], $17::bool[], $18::bool[], $19::jsonb[], $20::int4[], $21::text[], $22::int4[], $23::text[], $24::int2[], $25::int4[],
+	$26::text[], $27::text[], $28::text)
 
 -- name: WorkflowDelete
 with w as (

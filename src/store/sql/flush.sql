@@ -38,11 +38,13 @@ where l.tenant_no = x.t and l.id = x.i
 
 -- name: TaskInsert
 insert into hatchet.task (tenant_no, id, run_id, workflow_no, version_no, step_no, action_no, priority, flags, worker_no,
-	parent_id, child_index, child_key, schedule_ms, exec_ms, input, metadata, desired_worker_no, labels)
-select t, i, ri, wf, v, s, a, p, f, nullif(w, 0), nullif(pi, 0), nullif(ci, -1), ck, sm, em, inp, meta, nullif(dw, 0), lab
+	parent_id, child_index, child_key, schedule_ms, exec_ms, input, metadata, desired_worker_no, labels, keys, key_limits, lane)
+select t, i, ri, wf, v, s, a, p, f, nullif(w, 0), nullif(pi, 0), nullif(ci, -1), ck, sm, em, inp, meta, nullif(dw, 0), lab, ks::text[], kl::int4[],
+	nullif(la, 0)
 from unnest($1::int4[], $2::int8[], $3::int8[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], $8::int2[], $9::int2[],
 	$10::int4[], $11::int8[], $12::int4[], $13::text[], $14::int8[], $15::int8[], $16::bytea[], $17::jsonb[],
-	$18::int4[], $19::jsonb[]) x(t, i, ri, wf, v, s, a, p, f, w, pi, ci, ck, sm, em, inp, meta, dw, lab)
+	$18::int4[], $19::jsonb[], $20::text[], $21::text[], $22::int8[])
+	x(t, i, ri, wf, v, s, a, p, f, w, pi, ci, ck, sm, em, inp, meta, dw, lab, ks, kl, la)
 
 -- name: LiveInsert
 insert into hatchet.live (tenant_no, id, shard, state, attempt, app_retries, internal_retries, rank, action_no, step_no,
@@ -53,9 +55,9 @@ from unnest($1::int4[], $2::int8[], $3::int2[], $4::int2[], $5::int2[], $6::int2
 	x(t, i, st, a, ar, ir, r, ac, s, w, qa, aa, sa, da)
 
 -- name: QueueItemInsert
-insert into hatchet.queue_item (tenant_no, action_no, rank, id, attempt, app_retries, internal_retries, queued_at, due_at)
+insert into hatchet.queue_item (tenant_no, action_no, rank, id, attempt, app_retries, internal_retries, queued_at, due_at, lane)
 select * from unnest($1::int4[], $2::int4[], $3::int2[], $4::int8[], $5::int2[], $6::int2[], $7::int2[],
-	$8::timestamptz[], $9::timestamptz[])
+	$8::timestamptz[], $9::timestamptz[], $10::int8[])
 
 -- Was its parent cancelled, and not taken up again?
 -- part: IsOrphan
@@ -68,15 +70,12 @@ and coalesce((select a.status = 2 from hatchet.attempt a where a.tenant_no = t.t
 coalesce(octet_length(t.input), 0) <= 1024 and coalesce(pg_column_size(t.metadata), 0) <= 1024 as is_small,
 case when coalesce(octet_length(t.input), 0) <= 1024 then t.input end as input,
 case when coalesce(pg_column_size(t.metadata), 0) <= 1024 then t.metadata end as metadata,
-t.priority, t.parent_id, t.child_index, t.child_key, t.desired_worker_no, t.labels::text as labels, {{IsOrphan}} as is_orphan
+t.priority, t.parent_id, t.child_index, t.child_key, t.desired_worker_no, t.labels::text as labels, {{IsOrphan}} as is_orphan,
+to_json(t.keys)::text as keys, t.key_limits, coalesce(t.lane, 0) as lane
 
 -- The best of one tail moves into live.  The delete takes the whole key from `pick`: with parameters for the rest of it the
 -- planner would walk the tail once per row.  flags carry the flush, so that a reply that got lost can be asked for again.
--- name: WindowLoad
-with pick as materialized (
-	select tenant_no, action_no, rank, id from hatchet.queue_item
-	where tenant_no = $1::int4 and action_no = $2::int4 and rank = $3::int2
-	order by id limit $4::int4 for update skip locked),
+-- part: WindowMove
 gone as (
 	delete from hatchet.queue_item q using pick
 	where q.tenant_no = pick.tenant_no and q.action_no = pick.action_no and q.rank = pick.rank and q.id = pick.id
@@ -92,8 +91,24 @@ put as (
 		$5::int4, queued_at, due_at
 	from moved)
 select id, $1::int4, $2::int4, step_no, $3::int2, attempt, app_retries, internal_retries, queued_at, due_at, schedule_ms,
-	exec_ms, is_small, input, metadata, priority, parent_id, child_index, child_key, desired_worker_no, labels, is_orphan
+	exec_ms, is_small, input, metadata, priority, parent_id, child_index, child_key, desired_worker_no, labels, is_orphan, keys,
+	key_limits, lane
 from moved order by id
+
+-- name: WindowLoad
+with pick as materialized (
+	select tenant_no, action_no, rank, id from hatchet.queue_item
+	where tenant_no = $1::int4 and action_no = $2::int4 and rank = $3::int2 and lane = 0
+	order by id limit $4::int4 for update skip locked),
+{{WindowMove}}
+
+-- Of one lane: its index knows where that begins.
+-- name: LaneLoad
+with pick as materialized (
+	select tenant_no, action_no, rank, id from hatchet.queue_item
+	where tenant_no = $1::int4 and action_no = $2::int4 and rank = $3::int2 and lane = $6::int8 and lane <> 0
+	order by id limit $4::int4 for update skip locked),
+{{WindowMove}}
 
 -- Rows that the window loads of one flush moved: same columns as WindowLoad.
 -- name: WindowLoaded

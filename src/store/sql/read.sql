@@ -17,7 +17,7 @@ case when $2::int4 & 2 <> 0 then substring(a.error from 1 for 2000)
 	when coalesce(sum({{PayloadBytes}}) over before, 0) < $1::int8 then a.error end,
 coalesce(sum({{PayloadBytes}}) over before, 0) >= $1::int8,
 case when $2::int4 & 4 <> 0 then (select count(*) from (select from hatchet.task c
-	where c.tenant_no = t.tenant_no and c.parent_id = t.id and c.id > t.id limit 10000) c) end, a.final is not null
+	where c.tenant_no = t.tenant_no and c.parent_id = t.id and c.id > t.id limit 10000) c) end, a.final is not null, q.lane
 
 -- part: TaskJoins
 left join lateral (
@@ -153,9 +153,10 @@ order by t.id desc offset $9::int4 limit $10::int4
 -- name: LiveAll
 select l.id, l.tenant_no, l.step_no, l.worker_no, l.state, l.rank, l.attempt, l.app_retries, l.internal_retries, l.queued_at,
 	l.assigned_at, l.started_at, l.due_at, t.schedule_ms, t.exec_ms, l.flags & 1 = 1,
-	t.desired_worker_no, t.labels, t.parent_id, t.is_orphan
+	t.desired_worker_no, t.labels, t.parent_id, t.is_orphan, t.priority, t.keys, t.key_limits
 from hatchet.live l cross join lateral (
-	select t.schedule_ms, t.exec_ms, t.desired_worker_no, t.labels::text as labels, t.parent_id, {{IsOrphan}} as is_orphan
+	select t.schedule_ms, t.exec_ms, t.desired_worker_no, t.labels::text as labels, t.parent_id, {{IsOrphan}} as is_orphan,
+		t.priority, to_json(t.keys)::text as keys, t.key_limits
 	from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t
 order by l.id
 
@@ -167,7 +168,31 @@ select n.tenant_no, n.action_no, r.rank, timestamptz '2024-01-01 00:00:00+00' + 
 from hatchet.action n cross join (values (0::int2), (1::int2), (2::int2), (3::int2)) r(rank)
 cross join lateral (
 	select q.id from hatchet.queue_item q where q.tenant_no = n.tenant_no and q.action_no = n.action_no and q.rank = r.rank
-	order by q.id limit 1) q
+	and q.lane = 0 order by q.id limit 1) q
+
+-- Which lanes have a tail, found from one to the next: the first row of each for the same bound, and the limit that the last one brings.
+-- name: Lanes
+with recursive lanes as (
+	select n.tenant_no, q.action_no, q.rank, q.lane from hatchet.tenant n cross join lateral (
+		select q.* from hatchet.queue_item q where q.tenant_no = n.tenant_no and q.lane <> 0
+		order by q.action_no, q.rank, q.lane limit 1) q
+	union all
+	select q.tenant_no, q.action_no, q.rank, q.lane from lanes l cross join lateral (
+		select q.* from hatchet.queue_item q where q.tenant_no = l.tenant_no and q.lane <> 0
+		and (q.action_no, q.rank, q.lane) > (l.action_no, l.rank, l.lane)
+		order by q.action_no, q.rank, q.lane limit 1) q)
+select l.tenant_no, l.action_no, l.rank, timestamptz '2024-01-01 00:00:00+00' + ((f.id >> 22) + coalesce(
+	(select min(s.schedule_ms) from hatchet.step s where s.action_no = l.action_no), 0)) * interval '1 millisecond',
+	l.lane, z.id, t.step_no, coalesce(t.key_limits[1], -1)
+from lanes l
+cross join lateral (
+	select q.id from hatchet.queue_item q where q.tenant_no = l.tenant_no and q.action_no = l.action_no and q.rank = l.rank
+	and q.lane = l.lane and q.lane <> 0 order by q.id limit 1) f
+cross join lateral (
+	select q.id from hatchet.queue_item q where q.tenant_no = l.tenant_no and q.action_no = l.action_no and q.rank = l.rank
+	and q.lane = l.lane and q.lane <> 0 order by q.id desc limit 1) z
+cross join lateral (
+	select t.step_no, t.key_limits from hatchet.task t where t.tenant_no = l.tenant_no and t.id = z.id limit 1) t
 
 -- name: MaxId
 select max(m.id) from hatchet.tenant n cross join lateral (
@@ -194,11 +219,11 @@ later as (
 	from bound b cross join lateral (
 		select q.id from hatchet.queue_item q where q.tenant_no = $1::int4 and q.action_no = $2::int4
 		and q.rank = $3::int2 and q.id >= b.id order by q.id limit 1) q)
-select d.id, t.step_no, d.attempt, d.app_retries, d.internal_retries, d.queued_at, d.due_at, t.schedule_ms, t.exec_ms
+select d.id, t.step_no, d.attempt, d.app_retries, d.internal_retries, d.queued_at, d.due_at, t.schedule_ms, t.exec_ms, d.lane
 from due d cross join lateral (
 	select t.step_no, t.schedule_ms, t.exec_ms from hatchet.task t where t.tenant_no = $1::int4 and t.id = d.id limit 1) t
 union all
-select null, null, null, null, null, null, min(at), null, null from later
+select null, null, null, null, null, null, min(at), null, null, null from later
 
 -- Inputs of the first tasks of the list, as many as fit $3 bytes, at least one; the others come without (last column).
 -- name: Inputs
@@ -222,7 +247,7 @@ order by 1
 -- plan: each
 -- name: ChildrenInTail
 select t.id, t.step_no, q.attempt, q.app_retries, q.internal_retries, q.queued_at, q.due_at, t.schedule_ms, t.exec_ms, t.tenant_no,
-	t.action_no, q.rank
+	t.action_no, q.rank, q.lane
 from unnest($1::int4[], $2::int8[]) p(tenant_no, id)
 cross join lateral (
 	select t.* from hatchet.task t where t.tenant_no = p.tenant_no and t.parent_id = p.id and t.id > p.id limit $3::int4) t
