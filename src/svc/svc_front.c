@@ -251,7 +251,7 @@ static void batch_take(struct front *f)
 		struct svc_trigger_item *it = &p->items[p->n];
 
 		p->last = row->id;
-		*it = (struct svc_trigger_item){.input = row->input, .metadata = row->metadata, .priority = row->priority,
+		*it = (struct svc_trigger_item){.arena = f->a, .input = row->input, .metadata = row->metadata, .priority = row->priority,
 			.child_index = -1, .request = &row->id};
 		if (check_texts(f, row, &err) && svc_find_version(f->s, row->tenant_no, row->workflow, &it->version, &err))
 			p->n++;

@@ -343,6 +343,19 @@ def case_a_line_longer_than_memory():
     again.close()
 
 
+def case_from_sql():
+    name, w = workflow(rule("GROUP_ROUND_ROBIN"))
+    rows = S.pg.sql(f"select hatchet.enqueue('{name}', jsonb_build_object('key', 'it''s ' || i / 2)) from generate_series(0, 3) i", S.db)
+    until("one of each key", lambda: len(runs(w)) >= 2)
+    equal(len(runs(w)), 2)
+    for n in range(4):
+        until("more", lambda: len(runs(w)) > n)
+        w.completed(runs(w)[n])
+    for (r,) in rows:
+        wait_status(r, "COMPLETED")
+    w.close()
+
+
 def case_exact_under_load():
     """Many callers, many keys: never more of a key at once than it may have."""
     name, w = workflow(rule("GROUP_ROUND_ROBIN", 3), slots=40)
