@@ -250,11 +250,25 @@ struct step *rpc_subscribe_runs(struct req *r)
 	return svc_subscribe_runs(svc_of(r), r, tenant_of(r)->tenant_no);
 }
 
-struct step *rpc_subscribe_events(struct req *r)
+struct watching {
+	struct str run;
+};
+
+static struct step *watch_known(struct req *r)
 {
 	struct err err;
-	const Hw__SubscribeToWorkflowEventsRequest *m = api_msg(r, &hw__subscribe_to_workflow_events_request__descriptor, &err);
 	int64_t id;
+
+	if (!api_id(r, REQ_STATE(r, struct watching)->run, "workflow_run_id", &id, &err))
+		return req_fail_err(r, &err);
+	return svc_subscribe_events(svc_of(r), r, tenant_of(r)->tenant_no, id);
+}
+
+struct step *rpc_subscribe_events(struct req *r)
+{
+	struct watching *w = REQ_STATE(r, struct watching);
+	struct err err;
+	const Hw__SubscribeToWorkflowEventsRequest *m = api_msg(r, &hw__subscribe_to_workflow_events_request__descriptor, &err);
 
 	if (!m)
 		return req_fail_err(r, &err);
@@ -263,7 +277,6 @@ struct step *rpc_subscribe_events(struct req *r)
 			return req_fail(r, ERR_UNIMPLEMENTED, "additional_meta_key: subscribing by metadata is not built yet");
 		return req_fail(r, ERR_INVALID, "workflow_run_id: must be set, or both metadata fields");
 	}
-	if (!api_id(r, pb_raw(m->workflow_run_id), "workflow_run_id", &id, &err))
-		return req_fail_err(r, &err);
-	return svc_subscribe_events(svc_of(r), r, tenant_of(r)->tenant_no, id);
+	w->run = pb_raw(m->workflow_run_id);
+	return alias_settled(r, &w->run, 1, watch_known);
 }

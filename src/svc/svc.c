@@ -154,6 +154,9 @@ void svc_free(struct svc *s)
 	owner_free(s->owner);
 	catalog_free(s->catalog);
 	db_free(s->db);
+	smap_fini(&s->request_subs);
+	imap_fini(&s->run_subs);
+	imap_fini(&s->event_subs);
 	child_fini(s);
 	front_free(s->front);
 	svc_turn_fini(s);

@@ -122,7 +122,10 @@ struct buf *encode_run_finished(struct svc *s, const struct run_result *r)
 	struct str error = r->error.n > room ? too_large : r->error;
 	char id[UUID_TEXT + 1];
 
-	id_text(s, r->id, id);
+	if (r->alias)
+		uuid_format(r->alias, id);
+	else
+		id_text(s, r->id, id);
 	fill_time(s, &at);
 	m.workflow_run_id = text(id);
 	m.event_timestamp = &at;

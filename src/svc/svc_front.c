@@ -168,23 +168,34 @@ static void answer(struct front *f)
 		batch_ended(f);
 }
 
+struct refusing {
+	struct front *f;
+	struct op op;
+	const struct inbox_refusal *p;
+	uint32_t n;
+};
+
 static void refused(struct op *op, const struct err *err)
 {
-	struct front *f = op->arg;
+	const struct refusing *r = op->arg;
+	struct front *f = r->f;
 
 	for (uint32_t i = 0; err && i < f->n_parts; i++)
 		part_again(f, &f->parts[i], AWAY_US);
+	if (!err)
+		f->s->figures.requests_refused += r->n;
+	for (uint32_t i = 0; !err && i < r->n; i++)
+		subs_on_request(f->s, r->p[i].tenant_no, &r->p[i].id, 0);
 	answer(f);
 }
 
 static void refuse(struct front *f, const struct inbox_refusal *r, uint32_t n)
 {
-	struct op *op = ARENA_NEW(f->a, struct op);
+	struct refusing *k = ARENA_NEW(f->a, struct refusing);
 
-	*op = (struct op){.fn = refused, .arg = f};
+	*k = (struct refusing){.f = f, .op = {.fn = refused, .arg = k}, .p = r, .n = n};
 	f->left++;
-	f->s->figures.requests_refused += n;
-	inbox_refuse(f->s->db, f->a, r, n, op);
+	inbox_refuse(f->s->db, f->a, r, n, &k->op);
 }
 
 static struct inbox_refusal refusal(struct front *f, int32_t tenant_no, const struct uuid *id, const struct err *why)
@@ -193,26 +204,35 @@ static struct inbox_refusal refusal(struct front *f, int32_t tenant_no, const st
 		.run_id = engine_next_id(f->s->engine, loop_now(f->s->loop), tenant_no)};
 }
 
+static void part_failed(struct front *f, struct part *p, const struct err *err)
+{
+	struct inbox_refusal *r;
+
+	if (is_stale(f) || err->code == ERR_UNAVAILABLE || err->code == ERR_ABORTED) {
+		part_again(f, p, AWAY_US);
+	} else if (p->n == 1) {
+		r = ARENA_NEW(f->a, struct inbox_refusal);
+		*r = refusal(f, p->from.tenant_no, p->items[0].request, err);
+		refuse(f, r, 1);
+		f->careful = 0;
+	} else {
+		want(f, p->from.tenant_no, &p->from.low);
+		f->careful = p->n;
+	}
+}
+
 /* The commit is certain, or the call failed as a whole.  Rows of a failed call that are stored all the same have left the inbox. */
 static void part_done(struct op *op, const struct err *err)
 {
 	struct part *p = op->arg;
 	struct front *f = p->f;
 
-	if (!err) {
+	for (uint32_t i = 0; i < p->n; i++)
+		subs_on_request(f->s, p->from.tenant_no, p->items[i].request, err ? 0 : p->items[i].id);
+	if (err)
+		part_failed(f, p, err);
+	else
 		f->s->figures.requests_taken += p->n;
-	} else if (is_stale(f) || err->code == ERR_UNAVAILABLE || err->code == ERR_ABORTED) {
-		part_again(f, p, AWAY_US);
-	} else if (p->n == 1) {
-		struct inbox_refusal r = refusal(f, p->from.tenant_no, p->items[0].request, err);
-
-		log_info("SQL request refused", F_C("why", err->msg));
-		refuse(f, &r, 1);
-		f->careful = 0;
-	} else {
-		want(f, p->from.tenant_no, &p->from.low);
-		f->careful = p->n;
-	}
 	answer(f);
 }
 

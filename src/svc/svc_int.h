@@ -135,6 +135,7 @@ struct svc {
 
 	/* subscriptions */
 	struct imap run_subs;		/* run id -> struct sub list */
+	struct smap request_subs;	/* SQL request that is no run yet -> the same */
 	struct list run_streams, event_streams;
 	struct list lookups;		/* streams with ids to look up */
 	struct imap event_subs;
@@ -190,6 +191,7 @@ void svc_step_event(struct svc *s, const struct cat_step *step);
 
 /* svc_subs.c, svc_watch.c */
 void subs_on_end(struct svc *s, const struct fx *fx, struct str payload);
+void subs_on_request(struct svc *s, int32_t tenant_no, const struct uuid *request, int64_t run_id);	/* its run; 0: to be looked up */
 void subs_turn(struct svc *s);		/* look up what was asked in this turn */
 void subs_clear(struct svc *s);
 void watch_on_end(struct svc *s, const struct fx *fx, struct str payload);
@@ -237,6 +239,7 @@ struct run_result {
 	int32_t tenant_no;
 	enum run_status status;
 	struct str output, error;
+	const struct uuid *alias;	/* SQL request by which it is asked for, told in place of the id; NULL: none */
 };
 struct buf *encode_run_finished(struct svc *s, const struct run_result *r);
 enum watch_event { WATCH_TASK_STARTED, WATCH_TASK_ENDED, WATCH_RUN_ENDED };

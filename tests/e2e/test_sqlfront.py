@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from fixture import *  # noqa: E402,F403
 import fixture  # noqa: E402
 from hatchet import TOP  # noqa: E402
+from test_effects import Runs  # noqa: E402
 from wire import Refused, Wire  # noqa: E402
 
 CLIENTS = os.path.join(TOP, "build", "sqlfront")
@@ -152,6 +153,55 @@ def case_the_id_stands_for_the_run():
     other = str(uuid.UUID(int=uuid.UUID(r).int ^ 1))
     for path in (f"workflow-runs/{other}", f"tasks/{other}", f"tasks/{other}/logs"):
         equal(S.rest("GET", "/api/v1/stable/" + path)[0], 404, path)
+    w.close()
+
+
+def case_streams_by_request():
+    name = name_of("streams")
+    put(name)
+    w = Worker(name)
+    with db() as c, db() as c2:
+        done = enqueue(c, name, {"n": 1})
+        run = run_of(done)
+        w.get(run)
+        w.completed(run, '{"n":1}')
+        r, second = Runs(W), Runs(W)
+        r.add(done)
+        equal(json.loads(r.wait(done).results[0].output), {"n": 1}, "it had ended")
+        c.execute("begin")
+        early, gone, late = (enqueue(c, name, {"n": n}) for n in (2, 3, 4))
+        c2.execute("begin")
+        never = enqueue(c2, name, {"n": 5})
+        nested = str(one(c, "select hatchet.enqueue(%s, %s::jsonb)", name, '{"a":' * 300 + "1" + "}" * 300))
+        for x in (early, early, nested, never):
+            r.add(x)  # not committed yet
+        second.add(early)
+        c.execute("commit")
+        c2.execute("rollback")
+        runs = {x: run_of(x) for x in (early, gone, late)}
+        r.add(late)
+        r.add(runs[late])  # by both
+        for n, x in ((2, early), (4, late)):
+            w.get(runs[x])
+            w.completed(runs[x], json.dumps({"n": n}))
+        S.rest("POST", "/st/tasks/cancel", {"externalIds": [gone]})
+        r.add(gone)
+        for n, x in ((2, early), (4, late), (4, runs[late])):
+            e = r.wait(x)
+            equal((json.loads(e.results[0].output), e.results[0].task_name.decode()), ({"n": n}, name))
+        has(r.wait(nested).results[0].error.decode(), "input")
+        equal(r.wait(gone).results[0].error, b"")
+        equal(second.wait(early).workflow_run_id, b(early))
+        until("both of the same", lambda: r.order.count(early) == 2)
+        equal(len(r.order), 7)
+        # of another tenant, and of nobody, stay pending: the stream goes on
+        r.add(str(uuid.UUID(int=uuid.UUID(early).int ^ 1)))
+        r.add(done)
+        until("once more", lambda: r.order.count(done) == 2)
+        m = d.SubscribeToWorkflowEventsRequest(workflow_run_id=b(done))
+        list(W.stream("/Dispatcher/SubscribeToWorkflowEvents", m, d.WorkflowEvent))  # ends well, since the run has ended
+    r.call.cancel()
+    second.call.cancel()
     w.close()
 
 

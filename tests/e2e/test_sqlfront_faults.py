@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """hatchet.enqueue() when servers, connections and transactions come and go, and when there is much.  test_sqlfront_faults.py [NAME...]"""
 import contextlib
+import json
 import os
 import random
 import signal
@@ -321,7 +322,7 @@ def case_a_hundred_thousand_in_one_statement():
 def case_twenty_thousand_with_a_worker():
     """One statement, a worker with the official SDK: each runs exactly once."""
     name = name_of("sdk")
-    n = 20000
+    n = int(os.environ.get("SQL_RUNS", "20000"))
     with place() as p, tempfile.TemporaryDirectory() as d_:
         out = os.path.join(d_, "out")
         env = {**os.environ, **p.server.client_env(), "HATCHET_CLIENT_LOG_LEVEL": "WARNING"}
@@ -341,6 +342,21 @@ def case_twenty_thousand_with_a_worker():
             print(f"# {n} runs through a Python worker in {time.monotonic() - began:.1f} s", flush=True)
             equal(p.n("attempt where status = 0"), n)
             equal((p.n("task"), p.n("request where code is null"), p.n("inbox"), p.n("live"), p.n("queue_item")), (n, n, 0, 0, 0))
+            with p.db() as c:
+                request = enqueue(c, name, {"i": n + 1})
+                wrong = str(one(c, "select hatchet.enqueue(%s, %s::jsonb)", name, '{"a":' * 300 + "1" + "}" * 300))
+            got = {}
+            for r in (request, wrong):
+                q = subprocess.run([sys.executable, os.path.join(TOP, "tests", "e2e", "sqlfront", "result.py"), r], env=env, timeout=120,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                equal(q.returncode, 0, q.stderr)
+                got[r] = json.loads(q.stdout)
+            equal(got[request], {"rest": "COMPLETED", "details": "COMPLETED", "result": {name: {"i": n + 1}},
+                                 "aio_result": {name: {"i": n + 1}}})
+            equal((got[wrong]["rest"], got[wrong]["details"]), ("FAILED", "FAILED"))
+            for how in ("result", "aio_result"):
+                has(got[wrong][how], "Exception", "input: ")
+            n += 1
             with open(out) as f:
                 equal(sorted(int(line) for line in f), list(range(1, n + 1)), "what the worker has seen")
         finally:
