@@ -147,7 +147,7 @@ class Population:
         self.made = 0
         times = sorted(RANDOM.randrange(self.now_ms - 3 * DAY_MS + 60000, self.now_ms - 1000) for _ in range(N))
         # some share a millisecond
-        times = [times[i - 1] if i % 7 == 0 else t for i, t in enumerate(times)]
+        times = [times[i - 1] if i % 7 == 6 else t for i, t in enumerate(times)]
         self.add([self.now_ms - 31 * DAY_MS - DAY_MS // 4 - 5000 * i for i in range(5)], keep=False)
         self.add(times)
 
