@@ -247,6 +247,7 @@ struct eng_task_view {
 	uint64_t waits_for;		/* key in which it waits for a place; 0: none */
 };
 bool engine_task(const struct engine *e, int64_t id, struct eng_task_view *ret);
+bool engine_has_step(const struct engine *e, int32_t step_no);
 struct eng_worker_view {
 	int64_t last_seen_mono_us;
 	bool stream_open, paused, ended;

@@ -303,6 +303,11 @@ void engine_step(struct engine *e, struct now now, const struct ev *evs, size_t 
 	e->out = NULL;
 }
 
+bool engine_has_step(const struct engine *e, int32_t step_no)
+{
+	return imap_get(&e->steps, step_no) != NULL;
+}
+
 bool engine_task(const struct engine *e, int64_t id, struct eng_task_view *ret)
 {
 	const struct task *t = imap_get(&e->tasks, id);

@@ -200,13 +200,7 @@ static void put_stored(struct op *op, const struct err *err)
 	struct putting *p = op->arg;
 
 	if (!err && p->s->loaded)
-		for (uint32_t i = 0; i < (*p->ret)->n_steps; i++) {
-			const struct cat_step *step = (*p->ret)->steps[i];
-
-			for (uint32_t k = 0; k < step->n_strategies; k++)
-				svc_strategy_event(p->s, step->strategies[k]);
-			svc_step_event(p->s, step);
-		}
+		svc_version_event(p->s, *p->ret);
 	op_done(p->outer, err);
 	free(p);
 }

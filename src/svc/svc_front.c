@@ -448,7 +448,7 @@ struct front *front_new(struct svc *s)
 	list_init(&f->ready);
 	list_init(&f->waiters);
 	f->timer = timer_new(s->loop, on_timer, f);
-	f->a = arena_new(64u << 20);
+	f->a = arena_new((size_t)1 << 30);	/* keys of a batch, at their longest */
 	f->start_a = arena_new(64u << 10);
 	f->start_op = (struct op){.fn = started, .arg = f};
 	return f;

@@ -221,6 +221,9 @@ void child_parent_ended(struct svc *s, const struct fx *fx);
 void child_clear(struct svc *s);
 void child_fini(struct svc *s);
 
+/* svc_version.c */
+void svc_version_event(struct svc *s, const struct cat_version *v);	/* its steps and strategies, for the engine */
+
 /* svc_front.c: what hatchet.enqueue() leaves for us */
 struct front *front_new(struct svc *s) MUST_USE;
 void front_free(struct front *f);

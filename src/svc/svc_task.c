@@ -63,6 +63,8 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 			ev->tenant_no = tenant_no;
 			continue;
 		}
+		if (!engine_has_step(s->engine, step->step_no))
+			svc_version_event(s, it->version);	/* read from the database before whoever put it was told */
 		it->id = engine_next_id(s->engine, now, tenant_no);
 		is_orphan = child_is_orphan(s, it);
 		if (!is_orphan)

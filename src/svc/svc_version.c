@@ -1,5 +1,14 @@
-/* Which version of a workflow a run gets, whatever door it comes through. */
+/* Which version of a workflow a run gets, whatever door it comes through, and what the engine knows of it. */
 #include "svc_int.h"
+
+void svc_version_event(struct svc *s, const struct cat_version *v)
+{
+	for (uint32_t i = 0; i < v->n_steps; i++) {
+		for (uint32_t k = 0; k < v->steps[i]->n_strategies; k++)
+			svc_strategy_event(s, v->steps[i]->strategies[k]);
+		svc_step_event(s, v->steps[i]);
+	}
+}
 
 bool svc_find_version(const struct svc *s, int32_t tenant_no, struct str name, struct cat_version **ret, struct err *err)
 {

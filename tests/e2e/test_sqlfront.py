@@ -252,6 +252,22 @@ def case_errors_name_the_argument():
         equal(details(run_of(r)).input, b"{}")
 
 
+def case_known_in_the_same_moment():
+    """A request that is committed together with its workflow, before the server has read it back."""
+    with db() as c:
+        c.execute("create function public.at_once() returns trigger language plpgsql as $$ begin perform hatchet.enqueue(new.name,"
+                  " jsonb_build_object('n', i)) from generate_series(1, 3) i; return new; end $$;"
+                  "create trigger at_once after update of latest_version_no on hatchet.workflow for each row execute function public.at_once()")
+        try:
+            names = [name_of("moment") for _ in range(30)]
+            for name in names:
+                put(name)
+            until("nothing waits", lambda: waiting() == 0)
+            equal([runs_of(name) for name in names], [3] * 30)
+        finally:
+            c.execute("drop trigger at_once on hatchet.workflow")
+
+
 def case_psql():
     name = name_of("psql")
     put(name)
