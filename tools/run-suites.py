@@ -61,6 +61,7 @@ SUITES = [
     Suite("rest-events", [VENV, "tests/e2e/test_rest_events.py"], 300, needs=["tests/e2e/test_rest_events.py"], prepare="venv"),
     Suite("placement", [VENV, "tests/e2e/test_placement.py"], 300, needs=["tests/e2e/test_placement.py"], prepare="venv"),
     Suite("children", [VENV, "tests/e2e/test_children.py"], 300, needs=["tests/e2e/test_children.py"], prepare="venv"),
+    Suite("replay", [VENV, "tests/e2e/test_replay.py"], 300, needs=["tests/e2e/test_replay.py"], prepare="venv"),
     Suite("concurrency", [VENV, "tests/e2e/test_concurrency.py"], 300, needs=["tests/e2e/test_concurrency.py"], prepare="venv"),
     Suite("cancel", [VENV, "tests/e2e/test_cancel.py"], 300, needs=["tests/e2e/test_cancel.py"], prepare="venv"),
     Suite("sqlfront", [VENV, "tests/e2e/test_sqlfront.py"], 400, needs=["tests/e2e/test_sqlfront.py"], tools=["go", "npm"],

@@ -72,6 +72,7 @@ enum ev_kind {
 	EV_NEW,			/* a trigger's task */
 	EV_STARTED, EV_COMPLETED, EV_FAILED,	/* report of the worker; attempt < 0: current */
 	EV_CANCEL,		/* by task id, .text why; a task in the tail is passed with .tail set (keys read from the database) */
+	EV_REPLAY,		/* by task id; .restore describes it as it would wait, .restore.attempt the next one */
 	EV_RELEASE_SLOT, EV_REFRESH,
 	EV_PUSH_FAILED,		/* START could not be written (stream gone): as lost for that attempt */
 	EV_PUSH_TOO_LARGE,	/* assembled action over the limit: FAILED, final */
@@ -146,7 +147,7 @@ struct ev {
 	int32_t worker_no;
 	int32_t tenant_no;		/* of the asker: a task of another tenant is NOT_FOUND */
 	int64_t session;
-	bool on;			/* PAUSE, STALL */
+	bool on;			/* PAUSE, STALL; REPLAY: it had not ended when it was read */
 	bool no_retry;			/* FAILED */
 	const char *text;		/* CANCEL: why; static; NULL: by request */
 	int64_t ms;			/* REFRESH increment */
@@ -178,6 +179,7 @@ enum fx_kind {
 	FX_RETRY,	/* attempt row, not final; live: attempt+1, rank 0, state .state (queued or backoff), due */
 	FX_REQUEUE,	/* backoff over: live backoff -> queued, queued_at, due_at */
 	FX_TOUCH,	/* live.due_at (refresh) and/or live flags (slot released) */
+	FX_REVIVE,	/* of a task that had ended: live(queued) */
 	FX_LOAD,	/* window load of (tenant, action, rank, lane), up to .limit; answered by LOADED..., LOAD_DONE */
 	FX_NOTE,	/* timeline */
 	FX_SEAL,

@@ -139,6 +139,11 @@ struct read_inputs { struct input_row *p; uint32_t n; };
 struct child_row { int64_t id; int32_t child_index; struct str child_key; };
 struct read_children { struct child_row *p; uint32_t n; bool parent_is_cancelled; };
 void read_children(struct db *db, struct arena *a, int32_t tenant_no, int64_t parent_id, struct read_children *ret, struct op *op);
+/* For a replay: tasks as they would wait, .attempt the next one (0: nothing of it has ended), .lane -1 in a tail, 1
+ * in live. */
+void read_replayable(struct db *db, struct arena *a, int32_t tenant_no, const int64_t *ids, uint32_t n, struct read_live *ret, struct op *op);
+void read_cancelled_children(struct db *db, struct arena *a, int32_t tenant_no, const int64_t *parent_ids, uint32_t n,
+			     struct read_children *ret, struct op *op);
 /* Children of these parents that wait in a tail, at most @limit; none left: ret->n is 0. */
 void read_children_in_tail(struct db *db, struct arena *a, const int32_t *tenant_nos, const int64_t *parent_ids, uint32_t n, uint32_t limit,
 			   struct read_live *ret, struct op *op);

@@ -63,6 +63,9 @@ void svc_report(struct svc *s, int32_t tenant_no, int64_t id, int32_t attempt, e
 		struct op *op);
 /* Ids that are final, unknown or another tenant's are no-ops.  @ids live until @op. */
 void svc_cancel(struct svc *s, int32_t tenant_no, const int64_t *ids, uint32_t n, struct op *op);
+/* Each of @ids that has ended or waits runs again as its next attempt, and so does what was cancelled with it.  @ret_ok: which of them;
+ * @ids and @ret_ok live until @op. */
+void svc_replay(struct svc *s, int32_t tenant_no, const int64_t *ids, size_t n, bool *ret_ok, struct op *op);
 void svc_release_slot(struct svc *s, int32_t tenant_no, int64_t id, struct op *op);	/* NOT_FOUND if not assigned */
 void svc_refresh_timeout(struct svc *s, int32_t tenant_no, int64_t id, int64_t ms, int64_t *ret_timeout_at_us, struct op *op);
 

@@ -107,9 +107,11 @@ bool trigger_check(struct req *r, const struct trigger_args *t, struct svc_trigg
 bool trigger_check_texts(const struct trigger_args *t, size_t bytes_max, struct str *ret_input, struct str *ret_metadata,
 			 struct err *err) MUST_USE;
 
-/* cancel.c: by ids or by filter; the ids told are those of the runs, on the request arena.  @texts likewise. */
-enum { CANCEL_PAGE = 1000 };
-struct cancel_filter {
+/* bulk.c: cancel or replay, by ids or by filter; *done are the runs asked for, of a replay those that were accepted, on the request
+ * arena. */
+enum bulk_what { BULK_CANCEL, BULK_REPLAY };
+enum { BULK_PAGE = 1000 };
+struct bulk_filter {
 	int64_t since_us, until_us;
 	unsigned status_mask;
 	const int32_t *workflow_nos;
@@ -117,14 +119,14 @@ struct cancel_filter {
 	const struct str *meta_pairs;
 	uint32_t n_meta;
 };
-struct cancel_done {
+struct bulk_done {
 	int64_t *ids;
 	size_t n;
 };
-/* Ends the request by @reply(r, ids). */
-typedef struct step *cancel_reply_fn(struct req *r, const struct cancel_done *done);
-struct step *cancel_listed(struct req *r, const struct str *texts, size_t n, const char *field, cancel_reply_fn *reply) MUST_USE;
-struct step *cancel_filtered(struct req *r, const struct cancel_filter *f, cancel_reply_fn *reply) MUST_USE;
+/* Ends the request. */
+typedef struct step *bulk_reply_fn(struct req *r, const struct bulk_done *done);
+struct step *bulk_listed(struct req *r, enum bulk_what what, const struct str *texts, size_t n, const char *field, bulk_reply_fn *reply) MUST_USE;
+struct step *bulk_filtered(struct req *r, enum bulk_what what, const struct bulk_filter *f, bulk_reply_fn *reply) MUST_USE;
 
 /* api_json.c: replies and shapes shared by the REST handlers. */
 struct reply_json {
@@ -214,7 +216,7 @@ V1__CreateWorkflowVersionRequest *def_normalise(struct arena *a, const V1__Creat
 #define API_RPCS(X) \
 	X(get_version) X(register) X(listen) X(listen_v2) X(heartbeat) X(unsubscribe) X(send_step_action_event) X(release_slot) \
 	X(refresh_timeout) X(upsert_worker_labels) X(subscribe_runs) X(subscribe_events) X(put_workflow) X(get_run_details) \
-	X(cancel_tasks) X(trigger_workflow_run) X(trigger_workflow) X(bulk_trigger_workflow) X(push) X(bulk_push) X(put_log) \
+	X(cancel_tasks) X(replay_tasks) X(trigger_workflow_run) X(trigger_workflow) X(bulk_trigger_workflow) X(push) X(bulk_push) X(put_log) \
 	X(trace_export)
 #define API_RPC_X(name) struct step *rpc_##name(struct req *r) MUST_USE;
 API_RPCS(API_RPC_X)
@@ -222,7 +224,7 @@ API_RPCS(API_RPC_X)
 #define API_RESTS(X) \
 	X(live) X(ready) X(metrics) X(version) X(meta) X(cloud_metadata) X(static) X(tenant_get) X(workflow_list) X(workflow_get) \
 	X(workflow_delete) X(workflow_version) X(run_list) X(run_external_ids) X(run_trigger) X(run_get) X(run_status) \
-	X(run_task_events) X(task_get) X(task_logs) X(task_events) X(tasks_cancel) X(task_metrics) X(queue_metrics) X(worker_list) \
+	X(run_task_events) X(task_get) X(task_logs) X(task_events) X(tasks_cancel) X(tasks_replay) X(task_metrics) X(queue_metrics) X(worker_list) \
 	X(worker_get) X(worker_patch) X(event_list) X(event_get) X(run_task_timings) X(run_display_names) X(dag_tasks) X(run_input) \
 	X(run_shape)
 #define API_REST_X(name) struct step *rest_##name(struct req *r) MUST_USE;

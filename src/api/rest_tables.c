@@ -49,7 +49,7 @@ const struct rest_route api_rests[] = {
 	 "in a large window the ended ones are counted by the minute they ended in"},
 	{"GET", ST "/task-point-metrics", NULL, NOT_YET, NULL},
 	{"POST", ST "/tasks/cancel", rest_tasks_cancel, PARTLY, "by ids or filter, at most 20000; with what they have spawned"},
-	{"POST", ST "/tasks/replay", NULL, NOT_YET, "replay"},
+	{"POST", ST "/tasks/replay", rest_tasks_replay, PARTLY, "as v1.AdminService/ReplayTasks"},
 	{"GET", ST "/traces", NULL, NOT_YET, "traces"},
 	{"GET", ST "/webhooks", NULL, NOT_YET, "webhooks"},
 	{"POST", ST "/webhooks", NULL, NOT_YET, "webhooks"},

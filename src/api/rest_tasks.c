@@ -146,9 +146,9 @@ struct step *rest_task_logs(struct req *r)
 	return alias_param(r, "task", ALIAS_ROWS, task_logs);
 }
 
-/* --- cancel ------------------------------------------------------------ */
+/* --- cancel, replay ------------------------------------------------------------ */
 
-static struct step *cancelled(struct req *r, const struct cancel_done *done)
+static struct step *ids_reply(struct req *r, const struct bulk_done *done)
 {
 	struct reply_json j;
 
@@ -186,8 +186,8 @@ static bool body_list(const struct jv *v, const char *field, size_t max, struct 
 	return true;
 }
 
-/* A list that is present but says nothing must not widen what is cancelled: every entry is checked. */
-static bool filter_lists(struct req *r, const struct jv *v, struct cancel_filter *f, struct err *err)
+/* A list that is present but says nothing must not widen what is meant: every entry is checked. */
+static bool filter_lists(struct req *r, const struct jv *v, struct bulk_filter *f, struct err *err)
 {
 	const struct jv *statuses = jv_get(v, "statuses"), *ids = jv_get(v, "workflowIds"), *meta = jv_get(v, "additionalMetadata");
 	int32_t *nos = ARENA_ARRAY(req_arena(r), int32_t, META_MAX);
@@ -221,23 +221,23 @@ static bool filter_lists(struct req *r, const struct jv *v, struct cancel_filter
 	return true;
 }
 
-static struct step *cancel_list(struct req *r, const struct jv *list)
+static struct step *act_on_list(struct req *r, enum bulk_what what, const struct jv *list)
 {
 	struct str *texts;
 	struct err err;
 	size_t n = jv_len(list);
 
-	if (!body_list(list, "externalIds", CONF_CANCEL_IDS_MAX, &err))
+	if (!body_list(list, "externalIds", CONF_BULK_IDS_MAX, &err))
 		return req_fail_err(r, &err);
 	texts = ARENA_ARRAY(req_arena(r), struct str, n + 1);
 	for (size_t i = 0; i < n; i++)
 		texts[i] = jv_str(jv_at(list, i));
-	return cancel_listed(r, texts, n, "externalIds", cancelled);
+	return bulk_listed(r, what, texts, n, "externalIds", ids_reply);
 }
 
-struct step *rest_tasks_cancel(struct req *r)
+static struct step *act_on(struct req *r, enum bulk_what what)
 {
-	struct cancel_filter f = {0};
+	struct bulk_filter f = {0};
 	const struct jv *body, *ids, *filter;
 	struct err err;
 	bool has_ids, has_filter;
@@ -252,14 +252,24 @@ struct step *rest_tasks_cancel(struct req *r)
 	if (has_ids == has_filter)
 		return req_fail(r, ERR_INVALID, "externalIds: either this or filter must be given");
 	if (has_ids)
-		return cancel_list(r, ids);
+		return act_on_list(r, what, ids);
 	if (jv_type(filter) != JV_OBJ)
 		return json_fail_field(r, "filter", "must be an object");
 	if (!body_time(jv_get(filter, "since"), "filter.since", true, 0, &f.since_us, &err) ||
 	    !body_time(jv_get(filter, "until"), "filter.until", false, INT64_MAX, &f.until_us, &err) ||
 	    !filter_lists(r, filter, &f, &err))
 		return req_fail_err(r, &err);
-	return cancel_filtered(r, &f, cancelled);
+	return bulk_filtered(r, what, &f, ids_reply);
+}
+
+struct step *rest_tasks_cancel(struct req *r)
+{
+	return act_on(r, BULK_CANCEL);
+}
+
+struct step *rest_tasks_replay(struct req *r)
+{
+	return act_on(r, BULK_REPLAY);
 }
 
 /* --- counts ------------------------------------------------------------ */

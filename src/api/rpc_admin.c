@@ -140,9 +140,9 @@ struct step *rpc_get_run_details(struct req *r)
 	return alias_ids(r, &s->text, 1, details_known);
 }
 
-/* --- CancelTasks ------------------------------------------------------------ */
+/* --- CancelTasks, ReplayTasks ------------------------------------------------------------ */
 
-static struct step *cancelled(struct req *r, const struct cancel_done *done)
+static struct step *cancelled(struct req *r, const struct bulk_done *done)
 {
 	V1__CancelTasksResponse out = V1__CANCEL_TASKS_RESPONSE__INIT;
 
@@ -153,7 +153,7 @@ static struct step *cancelled(struct req *r, const struct cancel_done *done)
 	return api_reply_msg(r, PB_MSG(&out));
 }
 
-static bool filter_times(const V1__TasksFilter *m, struct cancel_filter *f, struct err *err)
+static bool filter_times(const V1__TasksFilter *m, struct bulk_filter *f, struct err *err)
 {
 	f->until_us = INT64_MAX;
 	if (!pb_time(m->since, &f->since_us))
@@ -165,7 +165,7 @@ static bool filter_times(const V1__TasksFilter *m, struct cancel_filter *f, stru
 
 enum { FILTER_MAX = 1000 };
 
-static bool filter_of(struct req *r, const V1__TasksFilter *m, struct cancel_filter *f, struct err *err)
+static bool filter_of(struct req *r, const V1__TasksFilter *m, struct bulk_filter *f, struct err *err)
 {
 	int32_t *nos;
 	struct str *pairs;
@@ -201,26 +201,56 @@ static bool filter_of(struct req *r, const V1__TasksFilter *m, struct cancel_fil
 	return true;
 }
 
+static struct step *replayed(struct req *r, const struct bulk_done *done)
+{
+	V1__ReplayTasksResponse out = V1__REPLAY_TASKS_RESPONSE__INIT;
+
+	out.n_replayed_tasks = done->n;
+	out.replayed_tasks = ARENA_ARRAY(req_arena(r), ProtobufCBinaryData, done->n + 1);
+	for (size_t i = 0; i < done->n; i++)
+		out.replayed_tasks[i] = api_pb_id(r, done->ids[i]);
+	return api_reply_msg(r, PB_MSG(&out));
+}
+
+static struct step *act_on(struct req *r, enum bulk_what what, const ProtobufCBinaryData *ids, size_t n, const V1__TasksFilter *filter,
+			   bulk_reply_fn *reply)
+{
+	struct bulk_filter f = {0};
+	struct str *texts;
+	struct err err;
+
+	if (filter && n)
+		return req_fail(r, ERR_INVALID, "filter: must not be set together with external_ids");
+	if (filter)
+		return filter_of(r, filter, &f, &err) ? bulk_filtered(r, what, &f, reply) : req_fail_err(r, &err);
+	if (n > CONF_BULK_IDS_MAX)
+		return req_fail(r, ERR_INVALID, "external_ids: at most %d", CONF_BULK_IDS_MAX);
+	texts = ARENA_ARRAY(req_arena(r), struct str, n + 1);
+	for (size_t i = 0; i < n; i++)
+		texts[i] = pb_raw(ids[i]);
+	return bulk_listed(r, what, texts, n, "external_ids", reply);
+}
+
 struct step *rpc_cancel_tasks(struct req *r)
 {
-	struct cancel_filter f = {0};
 	const V1__CancelTasksRequest *m;
-	struct str *texts;
 	struct err err;
 
 	m = api_msg(r, &v1__cancel_tasks_request__descriptor, &err);
 	if (!m)
 		return req_fail_err(r, &err);
-	if (m->filter && m->n_external_ids)
-		return req_fail(r, ERR_INVALID, "filter: must not be set together with external_ids");
-	if (m->filter)
-		return filter_of(r, m->filter, &f, &err) ? cancel_filtered(r, &f, cancelled) : req_fail_err(r, &err);
-	if (m->n_external_ids > CONF_CANCEL_IDS_MAX)
-		return req_fail(r, ERR_INVALID, "external_ids: at most %d", CONF_CANCEL_IDS_MAX);
-	texts = ARENA_ARRAY(req_arena(r), struct str, m->n_external_ids + 1);
-	for (size_t i = 0; i < m->n_external_ids; i++)
-		texts[i] = pb_raw(m->external_ids[i]);
-	return cancel_listed(r, texts, m->n_external_ids, "external_ids", cancelled);
+	return act_on(r, BULK_CANCEL, m->external_ids, m->n_external_ids, m->filter, cancelled);
+}
+
+struct step *rpc_replay_tasks(struct req *r)
+{
+	const V1__ReplayTasksRequest *m;
+	struct err err;
+
+	m = api_msg(r, &v1__replay_tasks_request__descriptor, &err);
+	if (!m)
+		return req_fail_err(r, &err);
+	return act_on(r, BULK_REPLAY, m->external_ids, m->n_external_ids, m->filter, replayed);
 }
 
 /* --- TriggerWorkflowRun ------------------------------------------------------------ */

@@ -52,12 +52,12 @@ static bool check_task(const struct engine *e, const struct task *t, struct sums
 	if (!check_places(t, waits, runs, err))
 		return false;
 	MUST(t->rank >= 0 && t->rank <= 3, "task %lld has rank %d", id, t->rank);
-	MUST(t->attempt == t->app_retries + t->internal_retries, "task %lld: attempt %d is not %d + %d retries", id, t->attempt,
+	MUST(t->attempt >= t->app_retries + t->internal_retries, "task %lld: attempt %d is less than %d + %d retries", id, t->attempt,
 	     t->app_retries, t->internal_retries);
 	MUST(t->app_retries >= 0 && t->app_retries <= t->step->def.retries, "task %lld was retried %d times", id, t->app_retries);
 	MUST(t->internal_retries >= 0 && t->internal_retries <= e->conf.internal_retries_max,
 	     "task %lld was reassigned %d times", id, t->internal_retries);
-	MUST(t->attempt == 0 || t->rank == 0, "task %lld: attempt %d has rank %d", id, t->attempt, t->rank);
+	MUST(t->rank == (t->app_retries + t->internal_retries ? 0 : t->user_rank), "task %lld: attempt %d has rank %d", id, t->attempt, t->rank);
 	switch (t->state) {
 	case LIVE_QUEUED:
 		MUST(waits, "task %lld is queued and on no list", id);

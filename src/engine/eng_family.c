@@ -12,20 +12,29 @@ void recent_add(struct engine *e, struct recent *r, int64_t id)
 {
 	size_t n = r->order.n;
 
-	while (r->first < n && r->order.p[r->first].at < e->now.mono_us - READ_MAX_US)
-		(void)imap_del(&r->ids, r->order.p[r->first++].id);
+	while (r->first < n && r->order.p[r->first].at < e->now.mono_us - READ_MAX_US) {
+		const struct happened *h = &r->order.p[r->first++];
+
+		if ((int64_t)(intptr_t)imap_get(&r->ids, h->id) == h->at)	/* not once more since */
+			(void)imap_del(&r->ids, h->id);
+	}
 	if (r->first > n / 2) {
 		memmove(r->order.p, r->order.p + r->first, (n - r->first) * sizeof(r->order.p[0]));
 		r->order.n -= r->first;
 		r->first = 0;
 	}
 	vec_push(&r->order, ((struct happened){id, e->now.mono_us}));
-	(void)imap_put(&r->ids, id, r);
+	(void)imap_put(&r->ids, id, (void *)(intptr_t)e->now.mono_us);
 }
 
 bool recent_has(const struct recent *r, int64_t id)
 {
 	return imap_get(&r->ids, id) != NULL;
+}
+
+void recent_del(struct recent *r, int64_t id)
+{
+	(void)imap_del(&r->ids, id);
 }
 
 void recent_fini(struct recent *r)

@@ -205,6 +205,8 @@ struct fx *task_ending(struct engine *e, struct task *t, enum fx_kind kind, enum
 		       void *payload);
 void task_end(struct engine *e, struct task *t, enum attempt_status status, const char *text, void *payload);
 void task_cancel(struct engine *e, struct task *t, const char *why);	/* its worker is told */
+void task_replay(struct engine *e, struct task *t);	/* what it waits for is over, it waits anew as the next attempt */
+void task_revive(struct engine *e, const struct ev *ev);
 void task_fail(struct engine *e, struct task *t, enum attempt_status status, bool no_retry, const char *text, void *payload);
 void task_lost(struct engine *e, struct task *t, enum note_kind note, const char *text);
 void task_due(struct engine *e, struct task *t);
@@ -251,6 +253,7 @@ bool family_is_orphan(const struct engine *e, int64_t parent_id);
 void family_run(struct engine *e);				/* cancels whom the events so far have orphaned */
 void recent_add(struct engine *e, struct recent *r, int64_t id);
 bool recent_has(const struct recent *r, int64_t id);
+void recent_del(struct recent *r, int64_t id);
 void recent_fini(struct recent *r);
 
 /* eng_sched.c */

@@ -13,7 +13,7 @@ const struct eng_conf eng_conf_default = {.heads_max = CONF_HEADS_MAX, .head_low
 /* Position of an effect inside its flush; 0: not stored. */
 static uint8_t phase_of(enum fx_kind kind)
 {
-	static const uint8_t phases[] = {[FX_END] = 2, [FX_RETRY] = 3, [FX_INSERT] = 4, [FX_LOAD] = 5, [FX_REQUEUE] = 6,
+	static const uint8_t phases[] = {[FX_END] = 2, [FX_RETRY] = 3, [FX_INSERT] = 4, [FX_REVIVE] = 4, [FX_LOAD] = 5, [FX_REQUEUE] = 6,
 		[FX_ASSIGN] = 7, [FX_START] = 8, [FX_TOUCH] = 9, [FX_NOTE] = 10};
 
 	return (size_t)kind < ARRAY_LEN(phases) ? phases[kind] : 0;
@@ -51,14 +51,14 @@ struct fx *eng_fx(struct engine *e, enum fx_kind kind, const struct task *t)
 	return &e->out->v.p[e->out->v.n - 1];
 }
 
-/* An END after anything but the INSERT of its own flush is harmless: the later updates find no row. */
+/* An END after anything but the INSERT or REVIVE of its own flush is harmless: the later updates find no row. */
 struct fx *eng_store(struct engine *e, enum fx_kind kind, struct task *t)
 {
 	uint8_t phase = phase_of(kind);
 	bool same = t->gen == e->gen;
 	struct fx *fx;
 
-	if (kind == FX_END ? t->insert_gen == e->gen : same && phase < t->phase)
+	if (kind == FX_END ? t->insert_gen == e->gen : same && (phase < t->phase || (kind == FX_RETRY && phase == t->phase)))
 		seal(e);
 	fx = eng_fx(e, kind, t);
 	if (kind == FX_END && t->gen == e->gen)
@@ -67,7 +67,7 @@ struct fx *eng_store(struct engine *e, enum fx_kind kind, struct task *t)
 		t->start_index = -1;
 	t->gen = e->gen;
 	t->phase = phase;
-	if (kind == FX_INSERT)
+	if (kind == FX_INSERT || kind == FX_REVIVE)
 		t->insert_gen = e->gen;
 	if (kind == FX_START)
 		fx->index = t->start_index = e->n_starts++;
@@ -243,6 +243,7 @@ static void dispatch(struct engine *e, const struct ev *ev)
 	case EV_COMPLETED:
 	case EV_FAILED:
 	case EV_CANCEL:
+	case EV_REPLAY:
 	case EV_RELEASE_SLOT:
 	case EV_REFRESH:
 	case EV_PUSH_FAILED:

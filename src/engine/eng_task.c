@@ -179,15 +179,16 @@ void task_end(struct engine *e, struct task *t, enum attempt_status status, cons
 	task_free(e, t);
 }
 
-/* The attempt is over, the task is not: next attempt with rank 0, now or after @delay_ms. */
-static void task_retry(struct engine *e, struct task *t, enum attempt_status status, int64_t delay_ms, const char *text, void *payload)
+/* The attempt is over, the task is not: the next one waits, now or after @delay_ms. */
+static void task_retry(struct engine *e, struct task *t, enum attempt_status status, int8_t rank, int64_t delay_ms, const char *text,
+		       void *payload)
 {
 	struct fx *fx = task_ending(e, t, FX_RETRY, status, text, payload);
 	size_t at = (size_t)(fx - e->out->v.p);
 
 	leave_state(e, t);
 	t->attempt++;
-	t->rank = 0;
+	t->rank = rank;
 	t->assigned_at = t->started_at = INT64_MIN;
 	t->queued_at = MAX(e->now.wall_us, fx->finished_at);
 	if (delay_ms > 0) {
@@ -201,7 +202,7 @@ static void task_retry(struct engine *e, struct task *t, enum attempt_status sta
 	fx = &e->out->v.p[at];
 	fx->state = t->state;
 	fx->due_at = t->due_at;
-	fx->rank = 0;
+	fx->rank = rank;
 	fx->app_retries = t->app_retries;
 	fx->internal_retries = t->internal_retries;
 }
@@ -228,7 +229,7 @@ void task_fail(struct engine *e, struct task *t, enum attempt_status status, boo
 		return;
 	}
 	t->app_retries++;
-	task_retry(e, t, status, backoff_ms(&t->step->def, t->app_retries), text, payload);
+	task_retry(e, t, status, 0, backoff_ms(&t->step->def, t->app_retries), text, payload);
 }
 
 static void add_note(struct engine *e, struct task *t, enum note_kind kind, int16_t attempt, const char *text)
@@ -248,8 +249,15 @@ void task_lost(struct engine *e, struct task *t, enum note_kind note, const char
 		return;
 	}
 	t->internal_retries++;
-	task_retry(e, t, ATTEMPT_LOST, 0, text, NULL);
+	task_retry(e, t, ATTEMPT_LOST, 0, 0, text, NULL);
 	add_note(e, t, note, t->attempt, text);
+}
+
+/* With the priority of its task: replays must not starve new work. */
+void task_replay(struct engine *e, struct task *t)
+{
+	t->app_retries = t->internal_retries = 0;
+	task_retry(e, t, ATTEMPT_LOST, t->user_rank, 0, "replayed by request", NULL);
 }
 
 static void cancel_push(struct engine *e, const struct task *t)
@@ -470,6 +478,34 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 		task_cancel(e, t, CANCEL_BY_PARENT);
 }
 
+void task_revive(struct engine *e, const struct ev *ev)
+{
+	const struct ev_restore *r = &ev->restore;
+	struct step *s = imap_get(&e->steps, r->step_no);
+	struct task *t;
+
+	if (!s) {
+		eng_answer(e, ev, ERR_PRECONDITION, "its definition is gone");
+		return;
+	}
+	recent_del(&e->cancelled, r->id);
+	t = task_new(e, r->id);
+	t->need = need_get(e, s, &r->place);
+	t->step = s;
+	t->queue = t->need->queue;
+	t->rank = t->user_rank = r->user_rank;
+	t->attempt = r->attempt;
+	t->schedule_ms = r->schedule_ms;
+	t->exec_ms = r->exec_ms;
+	t->queued_at = e->now.wall_us;
+	t->due_at = after_ms(e, t->schedule_ms);
+	family_join(e, t, r->parent_id);
+	keys_set(e, t, r->entries);
+	(void)eng_store(e, FX_REVIVE, t);
+	task_wait(e, t);
+	eng_answer(e, ev, ERR_OK, NULL);
+}
+
 static bool is_running(const struct task *t)
 {
 	return t->worker != NULL;
@@ -592,10 +628,19 @@ void task_event(struct engine *e, const struct ev *ev)
 	if (t && t->queue->tenant_no != ev->tenant_no)
 		t = NULL;
 	if (!t) {
-		if (ev->kind == EV_CANCEL && ev->tail)
+		if (ev->kind == EV_REPLAY && !ev->on)
+			task_revive(e, ev);
+		else if (ev->kind == EV_CANCEL && ev->tail)
 			tail_cancel(e, ev);
 		else
 			eng_answer(e, ev, ERR_NOT_FOUND, "not in memory");
+	} else if (ev->kind == EV_REPLAY) {
+		if (is_running(t)) {
+			eng_answer(e, ev, ERR_PRECONDITION, "it runs");
+		} else {
+			task_replay(e, t);
+			eng_answer(e, ev, ERR_OK, NULL);
+		}
 	} else if (ev->kind == EV_PUSH_FAILED || ev->kind == EV_PUSH_TOO_LARGE) {
 		on_push_event(e, t, ev);
 	} else if (ev->kind == EV_REFUSED) {

@@ -196,6 +196,7 @@ static void live_done(struct op *op, const struct err *err)
 			l->priority = i16(rows, i, 20);
 			l->keys = arena_dup(r->a, db_get_text(rows, i, 21));
 			l->n_key_limits = l->keys.n ? db_get_ints(rows, i, 22, r->a, &l->key_limits) : 0;
+			l->lane = db_get_int(rows, i, 23);
 		}
 	}
 	op_done(r->user, err);
@@ -205,6 +206,15 @@ void read_live(struct db *db, struct arena *a, struct read_live *ret, struct op 
 {
 	struct reading *r = reading_new(a, SQL_LIVE_ALL, live_done, ret, op);
 
+	db_submit(db, DB_READ, r->q, &r->op);
+}
+
+void read_replayable(struct db *db, struct arena *a, int32_t tenant_no, const int64_t *ids, uint32_t n, struct read_live *ret, struct op *op)
+{
+	struct reading *r = reading_new(a, SQL_REPLAYABLE, live_done, ret, op);
+
+	db_bind_i32(r->q, tenant_no);
+	bind_ints(r, DB_INT8, ids, n);
 	db_submit(db, DB_READ, r->q, &r->op);
 }
 
@@ -408,5 +418,16 @@ void read_children_in_tail(struct db *db, struct arena *a, const int32_t *tenant
 	bind_ints(r, DB_INT4, tenant_nos, n);
 	bind_ints(r, DB_INT8, parent_ids, n);
 	db_bind_i32(r->q, (int32_t)limit);
+	db_submit(db, DB_READ, r->q, &r->op);
+}
+
+void read_cancelled_children(struct db *db, struct arena *a, int32_t tenant_no, const int64_t *parent_ids, uint32_t n,
+			     struct read_children *ret, struct op *op)
+{
+	struct reading *r = reading_new(a, SQL_CANCELLED_CHILDREN, children_done, ret, op);
+
+	db_bind_i32(r->q, tenant_no);
+	bind_ints(r, DB_INT8, parent_ids, n);
+	db_bind_text(r->q, STR(CANCEL_BY_PARENT));
 	db_submit(db, DB_READ, r->q, &r->op);
 }

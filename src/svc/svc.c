@@ -161,6 +161,7 @@ void svc_free(struct svc *s)
 	front_free(s->front);
 	svc_turn_fini(s);
 	keys_fini(s);
+	imap_fini(&s->replaying);
 	if (s->load_timer)
 		timer_free(s->load_timer);
 	free(s);

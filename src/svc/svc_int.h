@@ -11,7 +11,7 @@
 
 /* One call from outside that waits for the engine's answer: the `ref` of its events.
  * Payloads are borrowed from the caller until its op fires. */
-enum call_kind { CALL_TRIGGER, CALL_REPORT, CALL_CANCEL, CALL_SLOT, CALL_REFRESH };
+enum call_kind { CALL_TRIGGER, CALL_REPORT, CALL_CANCEL, CALL_SLOT, CALL_REFRESH, CALL_REPLAY };
 struct call {
 	enum call_kind kind;
 	struct op *op;
@@ -119,6 +119,8 @@ struct svc {
 	uint64_t fetch_engine_no;	/* who asked; another one now: its pushes are void */
 
 	struct imap strategy_progs;	/* strategy_no -> struct strategy_progs */
+
+	struct imap replaying;		/* ids */
 
 	/* children */
 	struct imap families;		/* parent id -> struct family */

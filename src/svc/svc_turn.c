@@ -257,6 +257,10 @@ static void build_row(struct svc *s, const struct fx *fx)
 		e = end_row(s, fx);
 		flush_end(s->flush, &e);
 		break;
+	case FX_REVIVE:
+		l = live_row(fx, LIVE_QUEUED);
+		flush_live(s->flush, &l);
+		break;
 	case FX_RETRY:
 		e = end_row(s, fx);
 		l = live_row(fx, fx->state);
@@ -392,6 +396,7 @@ static void release_one(struct svc *s, const struct fx *fx, size_t *load)
 	case FX_ANSWER:
 		svc_task_answer(s, fx);
 		break;
+	case FX_REVIVE:
 	case FX_ASSIGN:
 	case FX_START:
 	case FX_REQUEUE:
@@ -443,10 +448,11 @@ static void refuse_one(struct svc *s, struct pend *p)
 			continue;
 		id = fx->id;
 		log_error("row refused by the database", F_I64("task", id), F_I64("effect", fx->kind));
-		if (fx->kind == FX_INSERT) {
+		if (fx->kind == FX_INSERT || fx->kind == FX_REVIVE) {
 			struct ev *ev = svc_event(s, EV_REFUSED);
 
-			child_stored(s, fx->payload, false);
+			if (fx->kind == FX_INSERT)
+				child_stored(s, fx->payload, false);
 			ev->id = id;
 			ev->tenant_no = fx->tenant_no;
 			pends_forget(s, id);

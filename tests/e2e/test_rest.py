@@ -189,7 +189,7 @@ def case_errors():
             ("GET", f"/api/v1/stable/tasks/{run}?attempt=x", None, 400), ("GET", "/st/workflow-runs?only_tasks=true", None, 400),
             ("GET", f"/st/workflow-runs?{SINCE}&only_tasks=maybe", None, 400), ("GET", f"/st/workflow-runs?{SINCE}&only_tasks=true&limit=100000", None, 400),
             ("GET", f"/st/workflow-runs?{SINCE}&only_tasks=true&statuses=LOST", None, 400), ("GET", "/st/workflow-runs?since=soon&only_tasks=true", None, 400),
-            ("GET", "/api/v1/no/such/path", None, 404), ("DELETE", "/t/workflows", None, 405), ("POST", "/st/tasks/replay", {"externalIds": [run]}, 501),
+            ("GET", "/api/v1/no/such/path", None, 404), ("DELETE", "/t/workflows", None, 405), ("GET", "/st/filters", None, 501),
             ("GET", f"/api/v1/tenants/{uuid.uuid4()}/workflows", None, 403)):
         status, reply, headers = S.rest(method, path, body)
         equal(status, want, f"{method} {path}: {reply!r}")

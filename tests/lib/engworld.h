@@ -180,7 +180,7 @@ static inline void loaded(struct world *w, int64_t id, int8_t rank)
 	ev.ref = NULL;
 	ev.action_no = ACTION;
 	ev.rank = rank;
-	ev.restore = (struct ev_restore){.id = id, .tenant_no = TENANT, .step_no = STEP, .rank = rank, .queued_at = w->now.wall_us,
+	ev.restore = (struct ev_restore){.id = id, .tenant_no = TENANT, .step_no = STEP, .rank = rank, .user_rank = rank, .queued_at = w->now.wall_us,
 		.assigned_at = INT64_MIN, .started_at = INT64_MIN, .due_at = w->now.wall_us + 300 * (int64_t)SECOND_US,
 		.schedule_ms = 300000, .exec_ms = 60000};
 	joined(w, &ev);

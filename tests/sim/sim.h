@@ -20,6 +20,7 @@ enum { MS = 1000, SEC = 1000000 };
 	X(cancel_started) X(cancel_final) X(foreign) X(late) X(duplicate) X(void_start) X(released) X(refreshed) X(stalled) \
 	X(too_large) X(reconnect) X(idle_compared)                                                                           \
 	X(child) X(born_over) X(by_parent) X(by_parent_running) X(orphan_loaded) X(orphan_tail)                                \
+	X(revived) X(replayed_waiting) X(replay_refused)                                                                      \
 	X(keyed) X(key_waits) X(key_limit_changed) X(lane_tail) X(lane_load) X(lane_load_one) X(turns)                         \
 	X(cancelled_newest) X(cancelled_in_progress) X(cancelled_running) X(cancelled_queued) X(refused_at_birth)             \
 	X(label_required) X(label_missed) X(labels_changed) X(desired_met) X(desired_missed)
@@ -56,7 +57,8 @@ struct rec {
 	struct eng_entry entries[ENG_STEP_ENTRIES];
 	uint64_t turn_key;		/* of the first strategy that lets it wait; 0: none */
 	size_t ready_since;		/* dispatches before it was seen ready; SIZE_MAX: it is not */
-	bool exists, poison, gone, cancel_asked;
+	bool exists, poison, gone, cancel_asked, is_replaying;
+	int16_t base;			/* attempt that the last replay began */
 	enum row row;
 	bool released;
 	int8_t state, rank, user_rank;
@@ -76,7 +78,7 @@ struct rec {
 
 enum call_kind {
 	CALL_TRIGGER, CALL_STARTED, CALL_COMPLETED, CALL_FAILED, CALL_CANCELLED, CALL_CANCEL, CALL_SLOT, CALL_REFRESH,
-	CALL_TOO_LARGE
+	CALL_TOO_LARGE, CALL_REPLAY
 };
 struct call {
 	enum call_kind kind;
@@ -214,6 +216,7 @@ struct ev_restore row_of(const struct sim *s, const struct rec *r);
 struct ev *shell_event(struct sim *s, enum ev_kind kind);
 struct call *shell_call(struct sim *s, enum call_kind kind, struct rec *r, int32_t tenant_no, int32_t attempt, int32_t worker_no);
 void shell_trigger(struct sim *s, struct rec *r);
+void shell_replay(struct sim *s, struct rec *r);
 void shell_register(struct sim *s, struct worker_model *w);
 void shell_label(struct sim *s, struct worker_model *w);	/* another value for one of its labels */
 void shell_limit(struct sim *s);		/* another limit for one of the strategies */

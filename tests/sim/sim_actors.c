@@ -348,6 +348,20 @@ static void client_cancel(struct sim *s, struct timer *t)
 		(void)shell_call(s, CALL_CANCEL, r, tenant, -1, 0);
 }
 
+static void client_replay(struct sim *s, struct timer *t)
+{
+	struct rec *r;
+
+	if (s->calm)
+		return;
+	timer_in(s, between(s, MS, (int64_t)s->trigger_ms * 8 * MS), client_replay);
+	if (!s->all.n || !s->is_up)
+		return;
+	r = s->all.p[s->all.n - 1 - below(s, MIN(s->all.n, 300))];
+	if (!r->poison && r->attempt < ATT_MAX - 16)
+		shell_replay(s, r);
+}
+
 /* --- the cast --------------------------------------------------------------------------------------------------------------- */
 
 void actors_init(struct sim *s)
@@ -372,6 +386,7 @@ void actors_init(struct sim *s)
 	}
 	(void)timer_in(s, MS, client_trigger);
 	(void)timer_in(s, MS, client_cancel);
+	(void)timer_in(s, MS, client_replay);
 }
 
 /* From here on everybody does what he should. */

@@ -11,6 +11,14 @@ static bool is_cancelled(const struct sim *s, const struct rec *r)
 	return r->cancelled_gen == s->gen || rec_is_cancelled(r);
 }
 
+/* Its parent was cancelled, and it was not replayed since, or is being so. */
+static bool is_orphan(const struct sim *s, const struct rec *r)
+{
+	struct eng_task_view v;
+
+	return r->parent && r->base == 0 && !r->is_replaying && is_cancelled(s, r->parent) && !engine_task(s->e, r->parent->id, &v);
+}
+
 static void seen_cancel(struct sim *s, const struct fx *fx)
 {
 	static const enum cover states[] = {[LIVE_QUEUED] = C_cancel_queued, [LIVE_ASSIGNED] = C_cancel_assigned,
@@ -39,6 +47,11 @@ static void check_lost(struct sim *s, const struct rec *r, const struct fx *fx)
 {
 	const struct worker_model *w = worker_of(s, fx->worker_no);
 
+	if (fx->text && strstr(fx->text, "replayed")) {
+		MUST(s, !fx->worker_no && r->is_replaying, "task %lld is replayed by nobody", (long long)r->id);
+		s->cover[C_replayed_waiting]++;
+		return;
+	}
 	MUST(s, w && fx->text, "task %lld is lost by nobody", (long long)r->id);
 	if (strstr(fx->text, "sign of life")) {
 		MUST(s, s->now.mono_us - w->beat_at >= s->conf.worker_silent_us, "worker %d was heard of %lld us ago and loses task %lld",
@@ -116,7 +129,7 @@ static void check_order(struct sim *s, const struct fx *fx)
 	for (size_t i = 0; i < s->open.n; i++) {
 		const struct rec *r = s->open.p[i];
 
-		MUST(s, r->row != ROW_TAIL || r->action_no != fx->action_no || r->rank != fx->rank || r->id > fx->id ||
+		MUST(s, r->row != ROW_TAIL || r->action_no != fx->action_no || r->rank != fx->rank || r->id > fx->id || fx->attempt > 0 ||
 			lane_of(s, r) != lane_of(s, newcomer) || (step_of(s, newcomer)->n_strategies && !lane_of(s, newcomer)),
 		     "task %lld is assigned before %lld of the same rank, which is in the tail", (long long)fx->id, (long long)r->id);
 	}
@@ -237,8 +250,10 @@ void check_effects(struct sim *s, size_t from)
 			r->ready_since = SIZE_MAX;
 		if (fx->kind == FX_END && fx->status == ATTEMPT_CANCELLED)
 			r->cancelled_gen = s->gen;
+		if (fx->kind == FX_REVIVE)
+			r->cancelled_gen = 0;
 		if (fx->kind == FX_ASSIGN || (fx->kind == FX_INSERT && fx->place == PLACE_ASSIGNED)) {
-			MUST(s, !r->parent || !is_cancelled(s, r->parent), "task %lld starts after the cancel of its parent", (long long)r->id);
+			MUST(s, !is_orphan(s, r), "task %lld starts after the cancel of its parent", (long long)r->id);
 			check_place(s, r, fx);
 			check_precedence(s, r, fx);
 			keys_check_dispatch(s, r, fx);
@@ -269,7 +284,7 @@ void check_push(struct sim *s, const struct fx *fx)
 			const struct run *run = &s->workers[i].runs.p[k];
 			int status = r->att[run->attempt] - 1;
 
-			MUST(s, run->id != r->id || status == ATTEMPT_LOST || status == ATTEMPT_TIMED_OUT ||
+			MUST(s, run->id != r->id || status == ATTEMPT_LOST || status == ATTEMPT_TIMED_OUT || r->final[run->attempt] ||
 				(r->sent[run->attempt] & 1u << CALL_FAILED),
 			     "task %lld: attempt %d starts while worker %d still has attempt %d (status %d)", (long long)r->id, a,
 			     s->workers[i].no, run->attempt, status);
@@ -287,7 +302,7 @@ void check_answer(struct sim *s, const struct call *c, const struct fx *fx)
 	if (c->kind == CALL_TRIGGER)
 		MUST(s, r->exists, "task %lld is answered and not stored", (long long)r->id);
 	else if (c->kind == CALL_CANCEL)
-		MUST(s, rec_is_final(r), "cancel of task %lld is answered and it goes on", (long long)r->id);
+		MUST(s, rec_is_final(r) || r->is_replaying || r->base > 0, "cancel of task %lld is answered and it goes on", (long long)r->id);
 	else if (c->kind == CALL_STARTED && a >= 0)
 		MUST(s, r->att[a] || (r->row == ROW_LIVE && r->attempt == a && r->state == LIVE_STARTED),
 		     "STARTED of task %lld attempt %d is answered and not stored", (long long)r->id, a);
@@ -300,7 +315,7 @@ static void check_overdue(struct sim *s, const struct rec *r)
 {
 	struct eng_task_view v;
 
-	MUST(s, !r->parent || !is_cancelled(s, r->parent) || !engine_task(s->e, r->id, &v), "task %lld outlives its cancelled parent",
+	MUST(s, !is_orphan(s, r) || !engine_task(s->e, r->id, &v), "task %lld outlives its cancelled parent",
 	     (long long)r->id);
 	if (engine_task(s->e, r->id, &v) && v.state == LIVE_ASSIGNED) {
 		int64_t back = back_at(worker_of(s, v.worker_no), MAX(r->given_at[v.attempt] + 1, s->started_at));

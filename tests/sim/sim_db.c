@@ -84,13 +84,15 @@ static void apply_retry(struct sim *s, struct rec *r, const struct fx *fx)
 {
 	once(s, r, FX_RETRY);
 	put_attempt(s, r, fx);
+	if (fx->app_retries + fx->internal_retries == 0)
+		r->base = (int16_t)(fx->attempt + 1);	/* by a replay */
 	if (!has_live(s, r, fx))
 		return;
 	MUST(s, r->attempt == fx->attempt, "task %lld: attempt %d is retried, the row has %d", (long long)r->id, fx->attempt,
 	     r->attempt);
 	r->attempt = (int16_t)(fx->attempt + 1);
 	r->state = fx->state;
-	r->rank = 0;
+	r->rank = fx->rank;
 	r->app = fx->app_retries;
 	r->internal = fx->internal_retries;
 	r->worker_no = 0;
@@ -124,6 +126,28 @@ static void apply_insert(struct sim *s, struct rec *r, const struct fx *fx)
 	s->cover[fx->place == PLACE_TAIL ? C_tail : fx->place == PLACE_ASSIGNED ? C_born_assigned : C_head]++;
 }
 
+static void apply_revive(struct sim *s, struct rec *r, const struct fx *fx)
+{
+	MUST(s, r->exists && r->row == ROW_NONE && rec_is_final(r), "task %lld is revived and has not ended", (long long)r->id);
+	MUST(s, fx->attempt == last_attempt(r) + 1, "task %lld is revived as attempt %d", (long long)r->id, fx->attempt);
+	r->row = ROW_LIVE;
+	r->state = LIVE_QUEUED;
+	r->rank = fx->rank;
+	r->attempt = r->base = fx->attempt;
+	r->app = r->internal = 0;
+	r->worker_no = 0;
+	r->released = false;
+	r->queued_at = fx->queued_at;
+	r->assigned_at = r->started_at = INT64_MIN;
+	r->due_at = fx->due_at;
+	r->deleted_in = 0;
+	s->cover[C_revived]++;
+	for (size_t i = 0; i < s->open.n; i++)
+		if (s->open.p[i] == r)
+			return;
+	vec_push(&s->open, r);
+}
+
 static void apply_load(struct sim *s, struct pend *p, const struct fx *fx)
 {
 	size_t n = 0;
@@ -145,7 +169,7 @@ static void apply_load(struct sim *s, struct pend *p, const struct fx *fx)
 			break;
 		best->row = ROW_LIVE;
 		best->state = LIVE_QUEUED;
-		best->is_orphan = best->parent && rec_is_cancelled(best->parent);
+		best->is_orphan = best->parent && best->base == 0 && rec_is_cancelled(best->parent);
 		vec_push(&p->loaded, best);
 		n++;
 	}
@@ -172,6 +196,8 @@ static void apply_one(struct sim *s, struct pend *p, const struct fx *fx, enum f
 		apply_retry(s, r, fx);
 	} else if (kind == FX_INSERT) {
 		apply_insert(s, r, fx);
+	} else if (kind == FX_REVIVE) {
+		apply_revive(s, r, fx);
 	} else if (kind == FX_ASSIGN) {
 		once(s, r, kind);
 		if (!has_live(s, r, fx))
@@ -210,14 +236,16 @@ static void check_rec(struct sim *s, const struct rec *r)
 	for (int i = 0; i < s->n_steps_def; i++)
 		if (s->steps[i].step_no == r->step_no)
 			retries = s->steps[i].retries;
-	for (int i = 0; i <= n; i++) {
+	for (int i = 0; i < r->base; i++)
+		MUST(s, r->att[i], "task %lld has attempt %d and no %d", (long long)r->id, n, i);
+	for (int i = r->base; i <= n; i++) {
 		MUST(s, r->att[i], "task %lld has attempt %d and no %d", (long long)r->id, n, i);
 		MUST(s, r->final[i] == (r->row == ROW_NONE && i == n), "task %lld: attempt %d of %d has the wrong end", (long long)r->id, i, n);
 		if (r->final[i])
 			break;
 		app += r->att[i] - 1 == ATTEMPT_FAILED || r->att[i] - 1 == ATTEMPT_TIMED_OUT;
 		internal += r->att[i] - 1 == ATTEMPT_LOST;
-		MUST(s, app + internal == i + 1, "task %lld: retried after status %d", (long long)r->id, r->att[i] - 1);
+		MUST(s, app + internal == i + 1 - r->base, "task %lld: retried after status %d", (long long)r->id, r->att[i] - 1);
 	}
 	MUST(s, app <= retries, "task %lld was retried %d times of %d", (long long)r->id, app, retries);
 	MUST(s, internal <= s->conf.internal_retries_max, "task %lld was reassigned %d times", (long long)r->id, internal);
@@ -281,7 +309,7 @@ static void void_starts(struct sim *s, struct pend *p)
 
 void db_commit(struct sim *s, struct pend *p)
 {
-	static const enum fx_kind order[] = {FX_END, FX_RETRY, FX_INSERT, FX_LOAD, FX_REQUEUE, FX_ASSIGN, FX_START, FX_TOUCH};
+	static const enum fx_kind order[] = {FX_END, FX_RETRY, FX_INSERT, FX_REVIVE, FX_LOAD, FX_REQUEUE, FX_ASSIGN, FX_START, FX_TOUCH};
 
 	s->n_flush++;
 	s->cover[C_flush]++;

@@ -51,7 +51,7 @@ static struct ev *call_event(struct sim *s, struct call *c, enum ev_kind kind)
 struct call *shell_call(struct sim *s, enum call_kind kind, struct rec *r, int32_t tenant_no, int32_t attempt, int32_t worker_no)
 {
 	static const enum ev_kind kinds[] = {EV_NEW, EV_STARTED, EV_COMPLETED, EV_FAILED, EV_CANCEL, EV_CANCEL, EV_RELEASE_SLOT,
-		EV_REFRESH, EV_PUSH_TOO_LARGE};
+		EV_REFRESH, EV_PUSH_TOO_LARGE, EV_REPLAY};
 	struct call *c = call_new(s, kind, r, tenant_no, attempt, worker_no);
 	struct ev *ev = call_event(s, c, kinds[kind]);
 
@@ -96,7 +96,7 @@ struct ev_restore row_of(const struct sim *s, const struct rec *r)
 		.state = r->state, .rank = r->rank, .attempt = r->attempt, .app_retries = r->app, .internal_retries = r->internal,
 		.queued_at = r->queued_at, .assigned_at = r->assigned_at, .started_at = r->started_at, .due_at = r->due_at,
 		.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .released = r->released, .place = place_of(r),
-		.parent_id = r->parent ? r->parent->id : 0, .is_orphan = r->parent && rec_is_cancelled(r->parent),
+		.parent_id = r->parent ? r->parent->id : 0, .is_orphan = r->parent && r->base == 0 && rec_is_cancelled(r->parent),
 		.user_rank = r->user_rank};
 
 	memcpy(row.entries, r->entries, sizeof(row.entries));
@@ -143,6 +143,39 @@ static void lookup_read(struct sim *s, struct timer *t)
 	(void)server_timer(s, between(s, 200, s->is_slow_db ? 2 * SEC : 20 * MS), lookup_reply, l);
 }
 
+/* Read at one time, asked for at another; one at a time for each task. */
+static void replay_read(struct sim *s, struct timer *t)
+{
+	struct lookup *l = t->p;
+	struct rec *r = l->call->rec;
+	struct ev *ev;
+
+	if (!l->exists || l->row == ROW_TAIL || (l->row == ROW_NONE && l->as.attempt == 0)) {
+		r->is_replaying = false;
+		call_end(s, l->call, false);
+		return;
+	}
+	ev = call_event(s, l->call, EV_REPLAY);
+	ev->on = l->row == ROW_LIVE;
+	ev->restore = l->as;
+}
+
+void shell_replay(struct sim *s, struct rec *r)
+{
+	struct lookup *l;
+	int n = 0;
+
+	if (r->is_replaying || !r->exists)
+		return;
+	r->is_replaying = true;
+	while (n < ATT_MAX && r->att[n])
+		n++;
+	l = xcalloc(1, sizeof(*l));
+	*l = (struct lookup){.call = call_new(s, CALL_REPLAY, r, r->tenant_no, -1, 0), .row = r->row, .exists = r->exists, .as = row_of(s, r)};
+	l->as.attempt = (int16_t)n;
+	(void)server_timer(s, between(s, 200, s->is_slow_db ? 2 * SEC : 20 * MS), replay_read, l);
+}
+
 static void look_up(struct sim *s, struct call *c)
 {
 	struct lookup *l = xcalloc(1, sizeof(*l));
@@ -156,6 +189,10 @@ static void answer(struct sim *s, const struct fx *fx)
 {
 	struct call *c = fx->ref;
 
+	if (c->kind == CALL_REPLAY) {
+		c->rec->is_replaying = false;
+		s->cover[C_replay_refused] += fx->code != ERR_OK;
+	}
 	if (fx->code == ERR_NOT_FOUND && c->kind >= CALL_STARTED && c->kind <= CALL_CANCEL) {
 		look_up(s, c);
 		return;
@@ -716,6 +753,8 @@ void shell_kill(struct sim *s)
 	engine_free(s->e);
 	s->e = NULL;
 	s->is_up = false;
+	for (size_t i = 0; i < s->all.n; i++)
+		s->all.p[i]->is_replaying = false;
 	for (size_t i = 0; i < s->all.n; i++)
 		if (!s->all.p[i]->exists)
 			s->all.p[i]->gone = true;	/* its caller knows that he does not know */

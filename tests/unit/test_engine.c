@@ -325,7 +325,7 @@ TEST(cancel_in_every_state)
 	ev.tail = true;
 	ev.action_no = ACTION;
 	ev.rank = 3;
-	ev.restore = (struct ev_restore){.id = 12345, .tenant_no = TENANT, .step_no = STEP, .rank = 3};
+	ev.restore = (struct ev_restore){.id = 12345, .tenant_no = TENANT, .step_no = STEP, .rank = 3, .user_rank = 3};
 	step(&w, &ev);
 	CHECK(only(&w, FX_END)->in_tail);
 	CHECK_EQ(only(&w, FX_ANSWER)->code, ERR_OK);
@@ -356,7 +356,7 @@ TEST(restored_rows)
 	start(&w, 0);
 	worker(&w, 1, 5);
 	ev.ref = NULL;
-	ev.restore = (struct ev_restore){.id = 1001, .tenant_no = TENANT, .step_no = STEP, .worker_no = 1, .state = LIVE_STARTED, .rank = 3,
+	ev.restore = (struct ev_restore){.id = 1001, .tenant_no = TENANT, .step_no = STEP, .worker_no = 1, .state = LIVE_STARTED, .rank = 3, .user_rank = 3,
 		.queued_at = w.now.wall_us, .assigned_at = w.now.wall_us, .started_at = w.now.wall_us,
 		.due_at = w.now.wall_us + 60 * (int64_t)SECOND_US, .schedule_ms = 1000, .exec_ms = 60000};
 	step(&w, &ev);

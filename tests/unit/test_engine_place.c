@@ -294,7 +294,7 @@ TEST(tail_behind_the_unplaceable)
 		CHECK_EQ(count(&w, FX_LOAD), 1);
 		for (int i = 1; i <= 1000; i++) {
 			ev = (struct ev){.kind = EV_LOADED, .id = engine_next_id(w.e, w.now, TENANT), .tenant_no = TENANT, .action_no = ACTION, .rank = 3};
-			ev.restore = (struct ev_restore){.id = ev.id, .tenant_no = TENANT, .step_no = STEP_HARD, .rank = 3,
+			ev.restore = (struct ev_restore){.id = ev.id, .tenant_no = TENANT, .step_no = STEP_HARD, .rank = 3, .user_rank = 3,
 				.queued_at = w.now.wall_us, .assigned_at = INT64_MIN, .started_at = INT64_MIN,
 				.due_at = w.now.wall_us + 300 * (int64_t)SECOND_US, .schedule_ms = 300000, .exec_ms = 60000,
 				.place = {.desired_no = 2}};

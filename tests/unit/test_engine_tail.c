@@ -65,7 +65,7 @@ TEST(full_heads_starve_nobody)
 	ev = about(EV_LOADED, id);
 	ev.action_no = ACTION + 1;
 	ev.rank = 3;
-	ev.restore = (struct ev_restore){.id = id, .tenant_no = TENANT, .step_no = 90, .rank = 3, .queued_at = w.now.wall_us,
+	ev.restore = (struct ev_restore){.id = id, .tenant_no = TENANT, .step_no = 90, .rank = 3, .user_rank = 3, .queued_at = w.now.wall_us,
 		.assigned_at = INT64_MIN, .started_at = INT64_MIN, .due_at = w.now.wall_us + 1000000, .schedule_ms = 1000, .exec_ms = 60000};
 	joined(&w, &ev);
 	def = (struct ev_worker){.worker_no = 2, .tenant_no = TENANT, .slots = {{1, 1}}, .actions = actions, .n_actions = 1};
@@ -85,7 +85,7 @@ static void expired(struct world *w, int64_t id)
 	ev.action_no = ACTION;
 	ev.rank = 3;
 	ev.tail = true;
-	ev.restore = (struct ev_restore){.id = id, .tenant_no = TENANT, .step_no = STEP, .rank = 3, .queued_at = w->now.wall_us, .schedule_ms = 300000};
+	ev.restore = (struct ev_restore){.id = id, .tenant_no = TENANT, .step_no = STEP, .rank = 3, .user_rank = 3, .queued_at = w->now.wall_us, .schedule_ms = 300000};
 	step(w, &ev);
 }
 
@@ -177,7 +177,7 @@ TEST(cancel_during_a_load_waits_for_it)
 	ev.tail = true;
 	ev.action_no = ACTION;
 	ev.rank = 3;
-	ev.restore = (struct ev_restore){.id = b, .tenant_no = TENANT, .step_no = STEP, .rank = 3};
+	ev.restore = (struct ev_restore){.id = b, .tenant_no = TENANT, .step_no = STEP, .rank = 3, .user_rank = 3};
 	joined(&w, &ev);
 	CHECK_EQ(count(&w, FX_END), 0);
 	loaded(&w, b, 3);
@@ -195,7 +195,7 @@ static struct ev seen_in_tail(enum ev_kind kind, int64_t id)
 	ev.tail = true;
 	ev.action_no = ACTION;
 	ev.rank = 3;
-	ev.restore = (struct ev_restore){.id = id, .tenant_no = TENANT, .step_no = STEP, .rank = 3, .schedule_ms = 1000};
+	ev.restore = (struct ev_restore){.id = id, .tenant_no = TENANT, .step_no = STEP, .rank = 3, .user_rank = 3, .schedule_ms = 1000};
 	if (kind == EV_EXPIRED)
 		ev.ref = NULL;
 	return ev;

@@ -59,9 +59,10 @@ insert into hatchet.queue_item (tenant_no, action_no, rank, id, attempt, app_ret
 select * from unnest($1::int4[], $2::int4[], $3::int2[], $4::int8[], $5::int2[], $6::int2[], $7::int2[],
 	$8::timestamptz[], $9::timestamptz[], $10::int8[])
 
--- Was its parent cancelled, and not taken up again?
+-- Was its parent cancelled, and neither taken up again?
 -- part: IsOrphan
-t.parent_id is not null and not exists (select from hatchet.live p where p.tenant_no = t.tenant_no and p.id = t.parent_id)
+t.parent_id is not null and not exists (select from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.id and a.final is not null)
+and not exists (select from hatchet.live p where p.tenant_no = t.tenant_no and p.id = t.parent_id)
 and coalesce((select a.status = 2 from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.parent_id
 	order by a.attempt desc limit 1), false)
 

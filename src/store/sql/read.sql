@@ -153,7 +153,7 @@ order by t.id desc offset $9::int4 limit $10::int4
 -- name: LiveAll
 select l.id, l.tenant_no, l.step_no, l.worker_no, l.state, l.rank, l.attempt, l.app_retries, l.internal_retries, l.queued_at,
 	l.assigned_at, l.started_at, l.due_at, t.schedule_ms, t.exec_ms, l.flags & 1 = 1,
-	t.desired_worker_no, t.labels, t.parent_id, t.is_orphan, t.priority, t.keys, t.key_limits
+	t.desired_worker_no, t.labels, t.parent_id, t.is_orphan, t.priority, t.keys, t.key_limits, 0
 from hatchet.live l cross join lateral (
 	select t.schedule_ms, t.exec_ms, t.desired_worker_no, t.labels::text as labels, t.parent_id, {{IsOrphan}} as is_orphan,
 		t.priority, to_json(t.keys)::text as keys, t.key_limits
@@ -242,6 +242,32 @@ union all
 select null, a.status, null from (select a.status from hatchet.attempt a
 	where a.tenant_no = $1::int4 and a.task_id = $2::int8 order by a.attempt desc limit 1) a
 order by 1
+
+-- What a replay needs of its tasks; lane -1: it waits in a tail, 1: it has not ended otherwise.  attempt is the next one, 0 while nothing of it has ended.
+-- name: Replayable
+select t.id, t.tenant_no, t.step_no, 0, 0, 0, coalesce(a.attempt + 1, case when l.id is null then 0 else 1 end), 0, 0, null::timestamptz,
+	null::timestamptz, null::timestamptz, null::timestamptz, t.schedule_ms, t.exec_ms, false, t.desired_worker_no, t.labels::text,
+	t.parent_id, false, t.priority, to_json(t.keys)::text, t.key_limits, case when q.id is not null then -1 when l.id is not null then 1 else 0 end
+from unnest($2::int8[]) x(id) cross join lateral (
+	select t.* from hatchet.task t where t.tenant_no = $1::int4 and t.id = x.id limit 1) t
+left join lateral (
+	select l.id from hatchet.live l where l.tenant_no = t.tenant_no and l.id = t.id limit 1) l on true
+left join lateral (
+	select q.id from hatchet.queue_item q where l.id is null and q.tenant_no = t.tenant_no and q.action_no = t.action_no
+	and q.rank = any(array[0, 4 - t.priority]::int2[]) and q.id = t.id limit 1) q on true
+left join lateral (
+	select a.attempt from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.id order by a.attempt desc limit 1) a on true
+
+-- Children that ended because these parents did, and still have.
+-- plan: each
+-- name: CancelledChildren
+select t.id, 0, null from unnest($2::int8[]) p(id)
+cross join lateral (
+	select t.* from hatchet.task t where t.tenant_no = $1::int4 and t.parent_id = p.id and t.id > p.id) t
+cross join lateral (
+	select a.status, a.error from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.id order by a.attempt desc limit 1) a
+where a.status = 2 and a.error = convert_to($3::text, 'UTF8')
+and not exists (select from hatchet.live l where l.tenant_no = t.tenant_no and l.id = t.id)
 
 -- Children of some parents that wait in a tail, at most $3; columns as of TailDue, and where it is.
 -- plan: each
