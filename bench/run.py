@@ -27,12 +27,15 @@ TASKS = 10000 if QUICK else 60000
 DRIVER = os.path.join(TOP, "build", "bench", "driver")
 FLOOR = os.path.join(TOP, "build", "bench", "floor")
 SETTINGS = ["shared_buffers = 1GB", "max_wal_size = 8GB", "checkpoint_timeout = 30min", "log_line_prefix = '%m [%p] db=%d '"]
+# keyed concurrency: one entry, two, as many keys as tasks, and few keys that all wait for
+KEYED = {"key_one": ["--keys", 1000], "key_two": ["--keys", 1000, "--entries", 2], "key_100k": ["--keys", 100000, "--limit", 1],
+         "key_busy": ["--keys", 50, "--limit", 20]}
 TARGETS = {
     "engine_bulk_tasks_per_s": (">=", 10000), "engine_single_tasks_per_s": (">=", 4000), "start_p99_ms_at_500": ("<=", 15),
     "wal_bytes_per_task": ("<=", 1500), "commits_per_task": ("<=", 0.3), "idle_statements_per_min": ("<=", 0),
     "rss_idle_mb": ("<=", 15), "ready_ms": ("<=", 100),
     "ephemeral_ready_ms": ("<=", 300), "backlog_slowdown": ("<=", 0.2), "backlog_other_queue_slowdown": ("<=", 0.2),
-    "backlog_growth_mb": ("<=", 200),
+    "backlog_growth_mb": ("<=", 200), **{f"{row}_ratio": (">=", 0.5) for row in ("key_one", "key_two", "key_100k", "key_busy")},
 }
 
 
@@ -228,7 +231,10 @@ def main():
             r = {"floor": b.floor(), "bulk": b.measured("--tasks", TASKS, "--window", 1500)}
             r["rss"] = rss_mb(b.server.process.pid)
             r["single"] = b.measured("--tasks", TASKS // 2, "--batch", 1, "--calls", 64)
+            for row, words in KEYED.items():
+                r[row] = b.measured("--tasks", TASKS // 2, "--window", 1500, *words)
             rounds.append(r)
+            say("  keyed: " + ", ".join(f"{row} {r[row]['tasks_per_s'] / r['bulk']['tasks_per_s']:.2f}" for row in KEYED))
             say(f"  floor {r['floor']:.0f}/s, bulk {r['bulk']['tasks_per_s']:.0f}/s, single {r['single']['tasks_per_s']:.0f}/s")
         if not QUICK:
             say("idle minute")  # long after the start, whose maintenance is no idling
@@ -252,6 +258,8 @@ def main():
             commits_per_task=med(lambda r: r["bulk"]["commits"]), commits_per_task_single=med(lambda r: r["single"]["commits"]),
             engine_cpu_us_per_task=med(lambda r: r["bulk"]["engine_us"]), postgres_cpu_us_per_task=med(lambda r: r["bulk"]["postgres_us"]),
             drain_tail_tasks_per_s=tail["drain_per_s"], rss_loaded_mb=med(lambda r: r["rss"]))
+        for row in KEYED:
+            out[f"{row}_ratio"] = med(lambda r, row=row: r[row]["tasks_per_s"] / r["bulk"]["tasks_per_s"])
         for name in ("ack", "start", "done", "delay"):
             for p in ("p50", "p99"):
                 out[f"{name}_{p}_ms_at_500"] = statistics.median(r[f"{name}_{p}_ms"] for r in rate)

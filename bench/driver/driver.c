@@ -30,11 +30,11 @@ struct worker {
 
 static struct {
 	const char *host, *port, *token, *name, *action;
-	long workers, slots, conns, tasks, batch, in_bytes, out_bytes, window, calls, idle_s, delay_s;
+	long workers, slots, conns, tasks, batch, in_bytes, out_bytes, window, calls, idle_s, delay_s, keys, entries, limit;
 	double rate;
 	bool no_wait, no_worker;
 } opt = {.host = "127.0.0.1", .port = "7077", .name = "bench", .workers = 4, .slots = 500, .conns = 4, .tasks = 10000, .batch = 100,
-	.in_bytes = 200, .out_bytes = 100, .window = 0, .calls = 4, .rate = 0};
+	.in_bytes = 200, .out_bytes = 100, .window = 0, .calls = 4, .rate = 0, .entries = 1, .limit = 10};
 
 static struct {
 	struct arena *a;
@@ -237,6 +237,23 @@ static void defined(void *arg, int status, struct str msg)
 	is_defined = true;
 }
 
+/* The first entry counts by key, the second all tasks together, with room for each. */
+static void put_rules(V1__CreateTaskOpts *task)
+{
+	static V1__Concurrency rules[2], *list[2];
+
+	for (int i = 0; i < 2; i++) {
+		v1__concurrency__init(&rules[i]);
+		rules[i].expression = pb_set(i ? STR("'all'") : STR("input.k"));
+		PB_OPT(&rules[i], max_runs, V1__CONCURRENCY__HAS_MAX_RUNS_MAX_RUNS, (int32_t)(i ? 1000000 : opt.limit));
+		PB_OPT(&rules[i], limit_strategy, V1__CONCURRENCY__HAS_LIMIT_STRATEGY_LIMIT_STRATEGY,
+		       V1__CONCURRENCY_LIMIT_STRATEGY__GROUP_ROUND_ROBIN);
+		list[i] = &rules[i];
+	}
+	task->concurrency = list;
+	task->n_concurrency = opt.keys ? (size_t)opt.entries : 0;
+}
+
 static void put_workflow(void)
 {
 	V1__CreateWorkflowVersionRequest m = V1__CREATE_WORKFLOW_VERSION_REQUEST__INIT;
@@ -246,6 +263,7 @@ static void put_workflow(void)
 	task.action = pb_set(str_c(opt.action));
 	task.timeout = pb_set(STR("600s"));
 	PB_OPT(&task, schedule_timeout, V1__CREATE_TASK_OPTS__HAS_SCHEDULE_TIMEOUT_SCHEDULE_TIMEOUT, pb_set(STR("24h")));
+	put_rules(&task);
 	m.n_tasks = 1;
 	m.tasks = &tasks;
 	rpc_unary(run.clients[0], "/v1.AdminService/PutWorkflow", pb_pack(run.a, PB_MSG(&m)), defined, NULL);
@@ -277,10 +295,12 @@ static void triggered(void *arg, int status, struct str msg)
 static ProtobufCBinaryData input_of(long n)
 {
 	static char *filler;
-	long rest = opt.in_bytes - 24;
+	long rest = opt.in_bytes - 24 - (opt.keys ? 16 : 0);
 
 	if (!filler)
 		filler = pad(MAX(rest, 0));
+	if (opt.keys)
+		return pb_set(arena_strf(run.a, "{\"n\":%ld,\"k\":\"key%06ld\",\"pad\":\"%s\"}", n, n % opt.keys, filler));
 	return pb_set(arena_strf(run.a, "{\"n\":%ld,\"pad\":\"%s\"}", n, filler));
 }
 
@@ -426,6 +446,8 @@ static const char help[] =
 	"  --delay S                    workers come S seconds after the first trigger\n"
 	"  --no-wait                    COMPLETED without waiting for STARTED\n"
 	"  --input-bytes N --output-bytes N   default 200 and 100\n"
+	"  --keys N --limit N           concurrency: keys, and tasks of a key that may run at once; default none and 10\n"
+	"  --entries 1|2                2: a second entry that counts all tasks together\n"
 	"  --idle S                     no load: workers connected and beating for S seconds\n";
 
 static void options(int argc, char **argv)
@@ -434,6 +456,7 @@ static void options(int argc, char **argv)
 		{"batch", 1, NULL, 'b'}, {"rate", 1, NULL, 'r'}, {"conns", 1, NULL, 'c'}, {"calls", 1, NULL, 'k'}, {"window", 1, NULL, 'w'},
 		{"workers", 1, NULL, 'W'}, {"slots", 1, NULL, 's'}, {"no-wait", 0, NULL, 'N'}, {"no-worker", 0, NULL, 'X'},
 		{"delay", 1, NULL, 'd'}, {"input-bytes", 1, NULL, 'i'}, {"output-bytes", 1, NULL, 'o'}, {"idle", 1, NULL, 'I'},
+		{"keys", 1, NULL, 'K'}, {"limit", 1, NULL, 'L'}, {"entries", 1, NULL, 'E'},
 		{"help", 0, NULL, '?'}, {NULL, 0, NULL, 0}};
 	int o;
 
@@ -456,6 +479,9 @@ static void options(int argc, char **argv)
 		case 'd': opt.delay_s = atol(optarg); break;
 		case 'i': opt.in_bytes = atol(optarg); break;
 		case 'o': opt.out_bytes = atol(optarg); break;
+		case 'K': opt.keys = atol(optarg); break;
+		case 'L': opt.limit = atol(optarg); break;
+		case 'E': opt.entries = MIN(MAX(atol(optarg), 1), 2); break;
 		case 'I': opt.idle_s = atol(optarg); break;
 		default: (void)fputs(help, stderr); exit(2);
 		}
