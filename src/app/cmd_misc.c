@@ -82,12 +82,16 @@ static int status(struct command *c)
 			jw_kv_c(&w, "url", r.url);
 			jw_kv_c(&w, "grpc", r.grpc);
 			jw_kv_c(&w, "profile", r.profile);
+			if (r.database[0])
+				jw_kv_c(&w, "database", r.database);
 		}
 		jw_obj_end(&w);
 		(void)printf("%s\n", b.p);
 		strb_fini(&b);
 	} else if (on) {
 		(void)printf("running, process %d\n  dashboard  %s\n  gRPC       %s\n  profile    %s\n", r.pid, r.url, r.grpc, r.profile);
+		if (r.database[0])
+			(void)printf("  database   %s\n", r.database);
 	} else {
 		(void)printf("not running (%s)\n", dir);
 	}

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import stat
 import subprocess
@@ -15,10 +16,12 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import fixture  # noqa: E402
 from fixture import Worker, call, details, equal, has, name_of, put, status, trigger, until, v1, wf  # noqa: E402
-from hatchet import BIN, PgNode, Server  # noqa: E402
+from hatchet import BIN, TOP, PgNode, Server  # noqa: E402
 from wire import Refused, Wire  # noqa: E402
 
 WHERE = None
+with open(os.path.join(TOP, "schema.sql")) as f:
+    TABLES = len(re.findall("^create table", f.read(), re.M)) - 2  # engine and shard are of the moment
 
 
 def use(server):
@@ -164,7 +167,7 @@ def filled():
         trigger(name, json.dumps({"x": random.randbytes(1000).hex(), "i": i}))
     equal(s.stop_server(), 0)
     file = new_file(name)
-    equal(done(run("server", "backup", file, "--data-dir", s.data_dir, "--json"))["tables"], 18)  # of a server that does not run
+    equal(done(run("server", "backup", file, "--data-dir", s.data_dir, "--json"))["tables"], TABLES)  # of a server that does not run
     return file, s
 
 
@@ -230,7 +233,7 @@ def case_another_postgres():
     try:
         pg.start()
         url = pg.create("restored")
-        equal(done(run("server", "restore", file, "--database-url", url, "--json"))["tables"], 18)
+        equal(done(run("server", "restore", file, "--database-url", url, "--json"))["tables"], TABLES)
         with_server = Server(pg, db="restored")
         try:
             with_server.start()
@@ -240,8 +243,23 @@ def case_another_postgres():
             with_server.close()
         one_sentence(run("server", "restore", file, "--database-url", url), "tasks 20")
         equal(pg.sql("select count(*) from hatchet.task", "restored"), [["20"]])
+        # a request of an SQL client goes along, and becomes a run where it arrives
+        name = pg.sql("select name from hatchet.workflow", "restored")[0][0]
+        request = pg.sql(f"select hatchet.enqueue('{name}', '{{\"by\": \"sql\"}}')", "restored")[0][0]
+        pg.sql("insert into hatchet.sql_role select 'shop', tenant_no from hatchet.tenant", "restored")
         back = new_file("back")
         done(run("server", "backup", back, "--database-url", url, "--json"))
+        done(run("server", "restore", back, "--database-url", pg.create("twice"), "--json"))
+        equal(pg.sql("select role from hatchet.sql_role", "twice"), [["shop"]])
+        with_server = Server(pg, db="twice")
+        try:
+            with_server.start()
+            use(with_server)
+            until("the request is a run", lambda: shape(request)["run"]["metadata"]["id"] != request)
+            equal(shape(request)["run"]["input"], {"by": "sql"})
+        finally:
+            with_server.stop()
+            with_server.close()
         data = os.path.join(WHERE, "again")
         done(run("server", "restore", back, "--data-dir", data, "--json"))
         one_sentence(run("server", "restore", back, "--data-dir", data), "tasks 20")

@@ -15,7 +15,7 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from fixture import *  # noqa: E402,F403
 import fixture  # noqa: E402
-from hatchet import TOP, spawn, die_with_parent  # noqa: E402
+from hatchet import BIN, TOP, spawn, die_with_parent  # noqa: E402
 from wire import Wire  # noqa: E402
 from test_sqlfront import enqueue, one, psycopg  # noqa: E402
 
@@ -132,6 +132,26 @@ def case_server_down():
         finally:
             standby.stop()
             standby.close()
+
+
+def case_the_postgres_inside():
+    """Where it is, `server status` tells."""
+    before = fixture.S, fixture.W
+    s = Server(None)
+    try:
+        s.start(60)
+        fixture.S, fixture.W = s, Wire(s.grpc, s.token)
+        name = name_of("inside")
+        put(name)
+        got = json.loads(subprocess.run([BIN, "server", "status", "--json", "--data-dir", s.data_dir], stdout=subprocess.PIPE, check=True).stdout)
+        with psycopg.connect(got["database"], autocommit=True) as c:
+            request = enqueue(c, name, {"a": 1})
+        until("it is taken", lambda: s.rest("GET", f"/api/v1/stable/workflow-runs/{request}")[1]["run"]["metadata"]["id"] != request)
+        equal(s.stop_server(), 0)
+    finally:
+        s.kill9()
+        s.close()
+        fixture.S, fixture.W = before
 
 
 def case_the_listener_was_away():
@@ -322,7 +342,7 @@ def case_a_hundred_thousand_in_one_statement():
 def case_twenty_thousand_with_a_worker():
     """One statement, a worker with the official SDK: each runs exactly once."""
     name = name_of("sdk")
-    n = int(os.environ.get("SQL_RUNS", "20000"))
+    n = int(os.environ.get("SQL_RUNS", "20000"))  # fewer under a sanitizer
     with place() as p, tempfile.TemporaryDirectory() as d_:
         out = os.path.join(d_, "out")
         env = {**os.environ, **p.server.client_env(), "HATCHET_CLIENT_LOG_LEVEL": "WARNING"}
