@@ -57,6 +57,13 @@ struct step *alias_ids(struct req *r, const struct str *texts, size_t n, req_fn 
 	return req_await(r);
 }
 
+struct step *alias_query(struct req *r, const char *name, req_fn *next)
+{
+	struct str text;
+
+	return req_query(r, name, 0, &text) ? alias_ids(r, &text, 1, next) : next(r);
+}
+
 /* --- those that wait are waited for ------------------------------------------------------------------------------------------ */
 
 static struct step *ask_again(struct req *r);
@@ -133,6 +140,8 @@ static struct step *reply_open(struct req *r, const struct request_view *v, enum
 	struct task_view t = view_of(r, v);
 	struct reply_json j;
 
+	if (route == ALIAS_INPUT)
+		return req_reply_http(r, 200, "application/json", t.input);
 	json_begin(&j);
 	if (route == ALIAS_STATUS) {
 		jw_c(&j.w, run_status_name(t.status));

@@ -13,7 +13,7 @@
 #include "store/inbox.h"
 
 /* What is asked of a run, when it is a request that is none yet. */
-enum alias_route { ALIAS_RUN, ALIAS_STATUS, ALIAS_TASK, ALIAS_ROWS };
+enum alias_route { ALIAS_RUN, ALIAS_STATUS, ALIAS_TASK, ALIAS_INPUT, ALIAS_ROWS };
 
 struct auth;
 struct api {
@@ -75,6 +75,7 @@ struct cat_workflow *api_workflow(struct req *r, struct str text, const char *fi
 
 /* alias.c: ids of SQL requests.  Each looks up those among what is asked for and goes on with @next, where api_id() knows them. */
 struct step *alias_param(struct req *r, const char *param, enum alias_route route, req_fn *next) MUST_USE;	/* answers by itself for one that is no run */
+struct step *alias_query(struct req *r, const char *name, req_fn *next) MUST_USE;	/* of a query parameter */
 struct step *alias_ids(struct req *r, const struct str *texts, size_t n, req_fn *next) MUST_USE;
 struct step *alias_settled(struct req *r, const struct str *texts, size_t n, req_fn *next) MUST_USE;	/* those that wait are waited for */
 bool alias_id(struct req *r, const struct uuid *u, int64_t *ret) MUST_USE;	/* the run's id; false: none */

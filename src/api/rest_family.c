@@ -106,7 +106,7 @@ static struct step *timings_reply(struct req *r)
 	return json_end(r, 200, &j);
 }
 
-struct step *rest_run_task_timings(struct req *r)
+static struct step *run_task_timings(struct req *r)
 {
 	struct family *f = REQ_STATE(r, struct family);
 	struct err err;
@@ -115,6 +115,11 @@ struct step *rest_run_task_timings(struct req *r)
 		return req_fail_err(r, &err);
 	read_tree(svc_db(svc_of(r)), req_arena(r), tenant_of(r)->tenant_no, f->id, f->depth, ROWS_MAX, &f->got, req_op(r, timings_reply));
 	return req_await(r);
+}
+
+struct step *rest_run_task_timings(struct req *r)
+{
+	return alias_param(r, "run", ALIAS_ROWS, run_task_timings);
 }
 
 /* --- many runs ------------------------------------------------------------ */
@@ -226,7 +231,7 @@ static struct step *input_reply(struct req *r)
 	return req_reply_http(r, 200, "application/json", input.n && !str_eq(input, STR("null")) ? input : STR("{}"));
 }
 
-struct step *rest_run_input(struct req *r)
+static struct step *run_input(struct req *r)
 {
 	struct family *f = REQ_STATE(r, struct family);
 	struct err err;
@@ -235,6 +240,11 @@ struct step *rest_run_input(struct req *r)
 		return req_fail_err(r, &err);
 	read_tasks(svc_db(svc_of(r)), req_arena(r), tenant_of(r)->tenant_no, &f->id, 1, READ_PAYLOADS, &f->got, req_op(r, input_reply));
 	return req_await(r);
+}
+
+struct step *rest_run_input(struct req *r)
+{
+	return alias_param(r, "run", ALIAS_INPUT, run_input);
 }
 
 /* Asked by SDKs when a result has no output of a task; this answer is what they know. */

@@ -104,7 +104,7 @@ static struct step *list_read(struct req *r)
 	return json_end(r, 200, &j);
 }
 
-struct step *rest_run_list(struct req *r)
+static struct step *run_list(struct req *r)
 {
 	struct listing *l = REQ_STATE(r, struct listing);
 	bool only_tasks, payloads, none;
@@ -123,6 +123,11 @@ struct step *rest_run_list(struct req *r)
 	l->f.flags = READ_CHILDREN | (payloads ? READ_PAYLOADS : READ_ERRORS);
 	read_runs(svc_db(svc_of(r)), req_arena(r), &l->f, &l->got, req_op(r, list_read));
 	return req_await(r);
+}
+
+struct step *rest_run_list(struct req *r)
+{
+	return alias_query(r, "parent_task_external_id", run_list);
 }
 
 static struct step *ids_reply(struct req *r)
@@ -171,7 +176,7 @@ static void free_arena(void *a)
 	arena_free(a);
 }
 
-struct step *rest_run_external_ids(struct req *r)
+static struct step *run_external_ids(struct req *r)
 {
 	struct listing *l = REQ_STATE(r, struct listing);
 	struct err err;
@@ -188,4 +193,9 @@ struct step *rest_run_external_ids(struct req *r)
 	}
 	l->f.limit = LIST_MAX;
 	return ids_read(r);
+}
+
+struct step *rest_run_external_ids(struct req *r)
+{
+	return alias_query(r, "parent_task_external_id", run_external_ids);
 }

@@ -303,7 +303,7 @@ static struct step *metrics_reply(struct req *r)
 	return json_end(r, 200, &j);
 }
 
-struct step *rest_task_metrics(struct req *r)
+static struct step *task_metrics(struct req *r)
 {
 	struct counting *c = REQ_STATE(r, struct counting);
 	struct str *pairs, s;
@@ -323,6 +323,11 @@ struct step *rest_task_metrics(struct req *r)
 		return err.code == ERR_NOT_FOUND ? metrics_reply(r) : req_fail_err(r, &err);
 	read_counts(svc_db(svc_of(r)), req_arena(r), &c->f, &c->counts, req_op(r, metrics_reply));
 	return req_await(r);
+}
+
+struct step *rest_task_metrics(struct req *r)
+{
+	return alias_query(r, "parent_task_external_id", task_metrics);
 }
 
 static struct step *queue_reply(struct req *r)

@@ -139,7 +139,7 @@ def case_the_id_stands_for_the_run():
     call("/EventsService/PutLog", wire_log, ev.PutLogResponse)
     until("it runs", lambda: S.rest("GET", f"/api/v1/stable/workflow-runs/{r}/status")[1] == "RUNNING")
     for path in ("workflow-runs/%s", "workflow-runs/%s/status", "workflow-runs/%s/task-events", "tasks/%s", "tasks/%s/logs",
-                 "tasks/%s/task-events"):
+                 "tasks/%s/task-events", "workflow-runs/%s/task-timings"):
         equal(S.rest("GET", "/api/v1/stable/" + path % r)[:2], S.rest("GET", "/api/v1/stable/" + path % run)[:2], path)
     equal(S.rest("GET", f"/api/v1/stable/tasks/{r}/logs")[1]["rows"][0]["message"], "a line")
     equal(details(r), details(run))
@@ -147,6 +147,10 @@ def case_the_id_stands_for_the_run():
     w.completed(run, b'{"m":8}')
     equal(v1.RunStatus.Name(details(r).status), "COMPLETED")
     equal(details(r).task_runs[0].value.output, b'{"m":8}')
+    equal(S.rest("GET", f"/t/workflow-runs/{r}/input")[:2], (200, {"n": 7}))
+    child = trigger(name, parent_id=b(run), parent_task_run_external_id=b(run), child_index=0)
+    rows = S.rest("GET", f"/st/workflow-runs?since=2024-01-01T00:00:00Z&only_tasks=true&parent_task_external_id={r}")[1]["rows"]
+    equal([x["metadata"]["id"] for x in rows], [child], "children of the run that it became")
     # upper case is the same id
     equal(S.rest("GET", f"/api/v1/stable/workflow-runs/{r.upper()}")[0], 200)
     # one that nobody made, and one of another tenant
@@ -220,6 +224,9 @@ def case_cancel_by_request():
     equal([status(r) for r in rs], ["CANCELLED"] * 3 + ["QUEUED"])
     S.rest("POST", "/st/tasks/cancel", {"externalIds": rs})
     equal(status(rs[3]), "CANCELLED")
+    equal(S.rest("POST", "/st/tasks/replay", {"externalIds": [rs[3]]})[0], 200)
+    equal([status(r) for r in rs], ["CANCELLED"] * 3 + ["QUEUED"])
+    S.rest("POST", "/st/tasks/cancel", {"externalIds": rs})
 
 
 def case_errors_name_the_argument():
@@ -303,13 +310,15 @@ def case_refused_later():
         task = S.rest("GET", f"/api/v1/stable/tasks/{r}")[1]
         equal((task["status"], task["taskExternalId"], task["workflowRunExternalId"]), ("FAILED", r, r))
         has(task["errorMessage"], text)
-        for path in (f"workflow-runs/{r}/task-events", f"tasks/{r}/task-events", f"tasks/{r}/logs"):
+        for path in (f"workflow-runs/{r}/task-events", f"workflow-runs/{r}/task-timings", f"tasks/{r}/task-events", f"tasks/{r}/logs"):
             equal(S.rest("GET", "/api/v1/stable/" + path)[1]["rows"], [], path)
         d_ = details(r)
         equal((v1.RunStatus.Name(d_.status), d_.done), ("FAILED", True))
         (entry,) = d_.task_runs
         has(entry.value.error.decode(), text)
         equal((entry.key, entry.value.external_id), (b(fine if r == nested else gone), b(r)))
+        if data:
+            equal(S.rest("GET", f"/t/workflow-runs/{r}/input")[:2], (200, data))
         # final: cancelling it changes nothing
         equal(S.rest("POST", "/st/tasks/cancel", {"externalIds": [r]})[1], {"ids": []})
     equal(runs_of(fine), 3)
