@@ -357,7 +357,8 @@ begin
 end
 $$;
 
--- final ends per minute of their end, written in the flush that stores them; status as in v1.RunStatus
+-- Counts, written in the flush that changes them.  status as in v1.RunStatus: so many ended in that minute; 8 + status: of the tasks
+-- created in that minute so many have ended so; 8: so many were created.
 create table if not exists hatchet.stat_minute (
 	minute timestamptz not null,
 	tenant_no int4 not null,
@@ -367,6 +368,40 @@ create table if not exists hatchet.stat_minute (
 	run_us int8 not null,			-- sum of started to finished
 	primary key (tenant_no, minute, workflow_no, status)
 ) with (fillfactor = 70);
+
+do $$
+begin
+	if not exists (select from hatchet.stat_minute where status >= 8) then
+		insert into hatchet.stat_minute (minute, tenant_no, workflow_no, status, n, run_us)
+		select timestamptz '2024-01-01 00:00:00+00' + m * interval '1 minute', t, w, s, count(*), 0 from (
+			select (id >> 22) / 60000 as m, tenant_no as t, workflow_no as w, 8 as s from hatchet.task
+			union all
+			select (a.task_id >> 22) / 60000, a.tenant_no, a.final / 8, 8 + (a.final & 7) from hatchet.attempt a
+			where a.final is not null and not exists (select from hatchet.attempt b where b.tenant_no = a.tenant_no
+					and b.task_id = a.task_id and b.attempt > a.attempt)
+				and not exists (select from hatchet.live l where l.tenant_no = a.tenant_no and l.id = a.task_id)
+				and not exists (select from hatchet.queue_item q where q.tenant_no = a.tenant_no and q.id = a.task_id)) x
+		group by m, t, w, s;
+	end if;
+end
+$$;
+
+-- how many of a step wait in queue_item
+create table if not exists hatchet.tail_depth (
+	tenant_no int4 not null,
+	step_no int4 not null,
+	n int8 not null,
+	primary key (tenant_no, step_no)
+) with (fillfactor = 50);
+do $$
+begin
+	if not exists (select from hatchet.tail_depth) then
+		insert into hatchet.tail_depth (tenant_no, step_no, n)
+		select q.tenant_no, t.step_no, count(*) from hatchet.queue_item q
+		join hatchet.task t on t.tenant_no = q.tenant_no and t.id = q.id group by 1, 2;
+	end if;
+end
+$$;
 
 -- ---- the one definition of a status, equal to run_status_of() ----
 
@@ -747,4 +782,4 @@ $$;
 revoke execute on all functions in schema hatchet from public;
 
 -- the number of this schema, as src/store/boot.c has it: a template cluster holds the schema and no instance yet
-comment on schema hatchet is '5';
+comment on schema hatchet is '6';

@@ -58,6 +58,7 @@ SUITES = [
     Suite("handover", [VENV, "tests/e2e/test_handover.py"], 300, needs=["tests/e2e/test_handover.py"], prepare="venv"),
     Suite("rest", [VENV, "tests/e2e/test_rest.py"], 300, needs=["tests/e2e/test_rest.py"], prepare="venv"),
     Suite("rest-lists", [VENV, "tests/e2e/test_rest_lists.py"], 300, needs=["tests/e2e/test_rest_lists.py"], prepare="venv"),
+    Suite("rest-metrics", [VENV, "tests/e2e/test_rest_metrics.py"], 300, needs=["tests/e2e/test_rest_metrics.py"], prepare="venv"),
     Suite("rest-events", [VENV, "tests/e2e/test_rest_events.py"], 300, needs=["tests/e2e/test_rest_events.py"], prepare="venv"),
     Suite("placement", [VENV, "tests/e2e/test_placement.py"], 300, needs=["tests/e2e/test_placement.py"], prepare="venv"),
     Suite("children", [VENV, "tests/e2e/test_children.py"], 300, needs=["tests/e2e/test_children.py"], prepare="venv"),

@@ -23,6 +23,9 @@ bool run_status_parse(struct str s, enum run_status *ret) MUST_USE;
 /* The one definition; hatchet.run_status() is the same in SQL.  A live state < 0 means no live row. */
 enum run_status run_status_of(int live_state, bool in_tail, int last_attempt_status);
 
+/* hatchet.stat_minute.status: a run status by the minute of the end; with STAT_MADE by that of creation; STAT_MADE alone: created */
+enum { STAT_MADE = 8 };
+
 /* rank orders a queue: 0 retry/reassign/restore, then 1,2,3 for priority 3,2,1 */
 static inline int rank_of_priority(int priority)
 {
@@ -46,6 +49,8 @@ enum label_op { LABEL_EQ, LABEL_NE, LABEL_GT, LABEL_GE, LABEL_LT, LABEL_LE };
 
 /* Why a task was cancelled, in hatchet.attempt.error; never part of its result. */
 #define CANCEL_BY_PARENT "cancelled with its parent"
+/* The same of an attempt that waited when its task was replayed. */
+#define REPLAY_BY_REQUEST "replayed by request"
 #define CANCEL_BY_STRATEGY "Cancelled due to concurrency strategy"
 
 /* hatchet.note.kind: timeline facts that cannot be computed */

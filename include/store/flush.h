@@ -51,16 +51,19 @@ struct flush_end {	/* hatchet.attempt, and the live or queue_item row goes or ch
 	int32_t tenant_no;
 	int64_t id;
 	int16_t attempt, status;
-	int32_t worker_no, workflow_no;	/* workflow_no for the per-minute counter; */
+	int32_t worker_no, workflow_no;	/* workflow_no for what it ended, and the counters */
 	int64_t queued_at, assigned_at, started_at, finished_at;
 	struct str output, error;	/* p NULL: null */
 	bool in_tail;			/* delete from queue_item(tenant_no, action_no, rank, id) instead of live */
-	int32_t action_no;
+	int32_t action_no, step_no;	/* of a row in queue_item */
 	int16_t rank;
 };
 void flush_end(struct flush *f, const struct flush_end *e);
 /* not final: the attempt row, and live becomes @next (attempt+1, rank 0, queued or backoff) */
 void flush_retry(struct flush *f, const struct flush_end *e, const struct flush_live *next);
+
+/* A task that had ended gets a next attempt: it no longer counts as ended. */
+void flush_taken_up(struct flush *f, int32_t tenant_no, int64_t id);
 
 void flush_assign(struct flush *f, int32_t tenant_no, int64_t id, int32_t worker_no, int64_t assigned_at, int64_t due_at);
 uint32_t flush_start(struct flush *f, int32_t tenant_no, int64_t id, int64_t started_at);	/* index for flush_void_start */

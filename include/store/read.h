@@ -63,14 +63,22 @@ enum { READ_RUNS_MAX = 1001 };		/* a page of 1000, and whether another follows *
 /* Newest first. */
 void read_runs(struct db *db, struct arena *a, const struct run_filter *f, struct read_tasks *ret, struct op *op);
 struct status_counts { int64_t n[5]; };	/* by enum run_status */
-/* Above 10,000 runs and without metadata, worker or parent filter: ends counted by the minute in which they ended. */
+/* Tasks created in the window; exact.  Of the filter: tenant, window, workflows, metadata and parent; with one of the last two each
+ * task of the window is looked at. */
 void read_counts(struct db *db, struct arena *a, const struct run_filter *f, struct status_counts *ret, struct op *op);
 
-/* Ended runs per minute of their end. */
-struct minute_row { int64_t minute_us; int32_t workflow_no; enum run_status status; int64_t n, run_us; };
-struct read_minutes { struct minute_row *p; uint32_t n; };
-void read_minutes(struct db *db, struct arena *a, int32_t tenant_no, int64_t since_us, int64_t until_us,
-		  struct read_minutes *ret, struct op *op);
+/* Ends in @ret->n (set) spans of @seconds, minutes whole, from the minute @from_us on. */
+struct read_points { struct status_counts *p; uint32_t n; };
+void read_points(struct db *db, struct arena *a, int32_t tenant_no, int64_t from_us, uint32_t seconds, struct read_points *ret, struct op *op);
+
+/* Unfinished tasks, a row for a step and one of the classes: in memory, running, waiting for something else than a worker, in a tail.
+ * Oldest as id, 0 unknown; first: of those in their first attempt.  Oldest of a tail is that of its queue.  With metadata (all must
+ * hold) each task is looked at. */
+enum { DEPTH_HEAD, DEPTH_RUNNING, DEPTH_PENDING, DEPTH_TAIL, DEPTH_CLASSES };
+struct depth_row { int32_t step_no; int64_t n[DEPTH_CLASSES], oldest[DEPTH_CLASSES], oldest_first[DEPTH_CLASSES]; };
+struct read_depths { struct depth_row *p; uint32_t n; };
+void read_depths(struct db *db, struct arena *a, int32_t tenant_no, const struct str *meta_pairs, uint32_t n_meta, struct read_depths *ret,
+		 struct op *op);
 
 struct note_view { int64_t at; int16_t attempt; int kind; struct str body; };
 struct read_notes { struct note_view *p; uint32_t n; };

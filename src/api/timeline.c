@@ -74,7 +74,7 @@ static unsigned retries_until(const struct task_view *t, uint32_t i)
 	unsigned n = 0;
 
 	for (uint32_t k = 0; k <= i; k++)
-		n = t->attempts[k].is_final ? 0 : n + (t->attempts[k].status != ATTEMPT_LOST);
+		n = t->attempts[k].is_final || str_eq(t->attempts[k].error, STR(REPLAY_BY_REQUEST)) ? 0 : n + (t->attempts[k].status != ATTEMPT_LOST);
 	return n;
 }
 
@@ -88,7 +88,7 @@ static void add_next(struct tl *l, const struct task_view *t, uint32_t i)
 
 	if (v->is_final) {
 		e = add(l, TL_RETRIED_BY_USER, at == INT64_MIN ? v->finished_at : at, next);
-		e->message = STR("replayed by request");
+		e->message = STR(REPLAY_BY_REQUEST);
 		return;
 	}
 	e = add(l, TL_RETRYING, v->finished_at, next);
@@ -116,20 +116,22 @@ static void add_end(struct tl *l, const struct task_view *t, uint32_t i)
 
 	if (v->status == ATTEMPT_LOST && !has_next)
 		kind = TL_FAILED;	/* lost once too often */
+	else if (v->status == ATTEMPT_LOST && str_eq(v->error, STR(REPLAY_BY_REQUEST)))
+		kind = TL_RETRIED_BY_USER;
 	/* what leads to the next attempt carries its number */
-	e = add(l, kind, v->finished_at, kind == TL_REASSIGNED ? (int16_t)(v->attempt + 1) : v->attempt);
+	e = add(l, kind, v->finished_at, kind == TL_REASSIGNED || kind == TL_RETRIED_BY_USER ? (int16_t)(v->attempt + 1) : v->attempt);
 	e->worker_no = v->worker_no;
 	if (v->status == ATTEMPT_COMPLETED)
 		e->output = v->output;
 	else if (kind == TL_CANCELLED)
 		e->message = v->error.n ? v->error : STR("cancelled by request");
-	else if (kind == TL_REASSIGNED)
+	else if (kind == TL_REASSIGNED || kind == TL_RETRIED_BY_USER)
 		e->message = v->error;
 	else
 		e->error = v->error;
 	if (kind == TL_TIMED_OUT || kind == TL_SCHEDULING_TIMED_OUT)
 		e->message = v->error;
-	if (has_next && kind != TL_REASSIGNED)
+	if (has_next && v->status != ATTEMPT_LOST)
 		add_next(l, t, i);
 }
 

@@ -257,7 +257,7 @@ void task_lost(struct engine *e, struct task *t, enum note_kind note, const char
 void task_replay(struct engine *e, struct task *t)
 {
 	t->app_retries = t->internal_retries = 0;
-	task_retry(e, t, ATTEMPT_LOST, t->user_rank, 0, "replayed by request", NULL);
+	task_retry(e, t, ATTEMPT_LOST, t->user_rank, 0, REPLAY_BY_REQUEST, NULL);
 }
 
 static void cancel_push(struct engine *e, const struct task *t)

@@ -8,12 +8,13 @@
 
 #include "base/map.h"
 #include "base/vec.h"
+#include "model/id.h"
 #include "sql.h"
 
 #include <stdlib.h>
 
 enum kind {
-	KIND_ATTEMPT, KIND_LIVE_DELETE, KIND_TAIL_DELETE, KIND_STAT, KIND_RETRY, KIND_TASK, KIND_INBOX, KIND_LIVE, KIND_TAIL,
+	KIND_TAKEN_UP, KIND_ATTEMPT, KIND_LIVE_DELETE, KIND_TAIL_DELETE, KIND_STAT, KIND_RETRY, KIND_TASK, KIND_INBOX, KIND_LIVE, KIND_TAIL,
 	KIND_LOAD,	/* one query each, not columns */
 	KIND_REQUEUE, KIND_ASSIGN, KIND_START, KIND_TOUCH, KIND_NOTE, KINDS
 };
@@ -24,15 +25,16 @@ static const struct {
 	int sql_id;
 	const char *cols;
 } kinds[KINDS] = {
+	[KIND_TAKEN_UP] = {SQL_STAT_TAKEN_UP, "48"},
 	[KIND_ATTEMPT] = {SQL_ATTEMPT_INSERT, "48224wwwwyy4"},
 	[KIND_LIVE_DELETE] = {SQL_LIVE_DELETE, "48"},
-	[KIND_TAIL_DELETE] = {SQL_QUEUE_ITEM_DELETE, "4428"},
+	[KIND_TAIL_DELETE] = {SQL_QUEUE_ITEM_DELETE, "44284"},
 	[KIND_STAT] = {SQL_STAT_MINUTE, "4w4288"},
 	[KIND_RETRY] = {SQL_LIVE_RETRY, "4822222ww"},
 	[KIND_TASK] = {SQL_TASK_INSERT, "488444422484t88yj4jtt8"},
 	[KIND_INBOX] = {SQL_INBOX_TAKEN, "4u8"},
 	[KIND_LIVE] = {SQL_LIVE_INSERT, "4822222444wwww"},
-	[KIND_TAIL] = {SQL_QUEUE_ITEM_INSERT, "4428222ww8"},
+	[KIND_TAIL] = {SQL_QUEUE_ITEM_INSERT, "4428222ww84"},
 	[KIND_LOAD] = {SQL_WINDOW_LOAD, ""},
 	[KIND_REQUEUE] = {SQL_LIVE_REQUEUE, "48ww"},
 	[KIND_ASSIGN] = {SQL_LIVE_ASSIGN, "484ww"},
@@ -146,6 +148,33 @@ size_t flush_rows(const struct flush *f)
 
 /* --- rows ---------------------------------------------------------------------------------------------------------------- */
 
+static int64_t minute_of(int64_t wall_us)
+{
+	return wall_us - wall_us % 60000000;
+}
+
+/* What one flush counts is mostly of few workflows and minutes: with the last few it is summed at once, the rest when it is sent. */
+static void put_stat(struct flush *f, const struct stat *s)
+{
+	for (size_t i = f->stats.n; i > 0 && f->stats.n - i < 4; i--) {
+		struct stat *l = &f->stats.p[i - 1];
+
+		if (l->status == s->status && l->workflow_no == s->workflow_no && l->minute == s->minute && l->tenant_no == s->tenant_no) {
+			l->n += s->n;
+			l->run_us += s->run_us;
+			return;
+		}
+	}
+	vec_push(&f->stats, *s);
+}
+
+/* @status: STAT_MADE, or with it how it ended */
+static void count_made(struct flush *f, int32_t tenant_no, int64_t id, int32_t workflow_no, int status, int64_t n)
+{
+	put_stat(f, &(struct stat){.tenant_no = tenant_no, .workflow_no = workflow_no, .n = n, .status = (int16_t)status,
+		.minute = minute_of(id_unix_ms(id) * 1000)});
+}
+
 void flush_task(struct flush *f, const struct flush_task *t)
 {
 	struct db_col **c = f->cols[KIND_TASK];
@@ -172,6 +201,7 @@ void flush_task(struct flush *f, const struct flush_task *t)
 	db_col_text(*c++, t->keys);
 	db_col_text(*c++, t->key_limits);
 	db_col_int(*c++, t->lane);
+	count_made(f, t->tenant_no, t->id, t->workflow_no, STAT_MADE, 1);
 	f->rows++;
 }
 
@@ -220,6 +250,7 @@ void flush_tail(struct flush *f, const struct flush_live *l)
 	db_col_time(*c++, l->queued_at);
 	db_col_time(*c++, l->due_at);
 	db_col_int(*c++, l->lane);
+	db_col_int(*c++, l->step_no);
 	f->rows++;
 }
 
@@ -241,23 +272,21 @@ static void put_attempt(struct flush *f, const struct flush_end *e, bool is_fina
 	db_col_int(*c++, is_final ? 8 * e->workflow_no + (int32_t)run_status_of(-1, false, e->status) : 0);
 }
 
-/* Ends of one flush are mostly of few workflows and one minute: neighbours are summed at once, the rest when it is sent. */
-static void put_stat(struct flush *f, const struct flush_end *e)
+static void count_end(struct flush *f, const struct flush_end *e)
 {
-	struct stat s = {.tenant_no = e->tenant_no, .workflow_no = e->workflow_no, .n = 1,
-			 .minute = e->finished_at - e->finished_at % 60000000,
-			 .status = (int16_t)run_status_of(-1, false, e->status)};
-	struct stat *last = f->stats.n ? &f->stats.p[f->stats.n - 1] : NULL;
+	int status = (int)run_status_of(-1, false, e->status);
+	bool ran = e->started_at != INT64_MIN && e->finished_at > e->started_at;
 
-	if (e->started_at != INT64_MIN && e->finished_at > e->started_at)
-		s.run_us = e->finished_at - e->started_at;
-	if (last && last->tenant_no == s.tenant_no && last->workflow_no == s.workflow_no && last->minute == s.minute &&
-	    last->status == s.status) {
-		last->n++;
-		last->run_us += s.run_us;
-	} else {
-		vec_push(&f->stats, s);
-	}
+	put_stat(f, &(struct stat){.tenant_no = e->tenant_no, .workflow_no = e->workflow_no, .n = 1, .status = (int16_t)status,
+		.minute = minute_of(e->finished_at), .run_us = ran ? e->finished_at - e->started_at : 0});
+	count_made(f, e->tenant_no, e->id, e->workflow_no, STAT_MADE + status, 1);
+}
+
+void flush_taken_up(struct flush *f, int32_t tenant_no, int64_t id)
+{
+	db_col_int(f->cols[KIND_TAKEN_UP][0], tenant_no);
+	db_col_int(f->cols[KIND_TAKEN_UP][1], id);
+	f->rows++;
 }
 
 void flush_end(struct flush *f, const struct flush_end *e)
@@ -265,13 +294,14 @@ void flush_end(struct flush *f, const struct flush_end *e)
 	struct db_col **c;
 
 	put_attempt(f, e, true);
-	put_stat(f, e);
+	count_end(f, e);
 	if (e->in_tail) {
 		c = f->cols[KIND_TAIL_DELETE];
 		db_col_int(*c++, e->tenant_no);
 		db_col_int(*c++, e->action_no);
 		db_col_int(*c++, e->rank);
 		db_col_int(*c++, e->id);
+		db_col_int(*c++, e->step_no);
 	} else {
 		c = f->cols[KIND_LIVE_DELETE];
 		db_col_int(*c++, e->tenant_no);

@@ -1,29 +1,27 @@
-/* Lists of runs, and how many there are of each status.
+/* Lists of runs.
  *
  * Which index gives the rows of a list in their order depends on the filter; the statement is chosen here.  Each list is one
  * statement, so what it shows is one moment; where a second one is needed, its rows count and not those of the first. */
 #include "read_int.h"
 
-#define COUNT_EXACT_MAX 10000
-
-static int64_t id_at(int64_t wall_us)
+int64_t read_id_at(int64_t wall_us)
 {
 	int64_t ms = wall_us / 1000 - ID_EPOCH_MS;
 
 	return ms <= 0 ? 0 : ms >= (int64_t)1 << 41 ? INT64_MAX : ms << 22;
 }
 
-static void bind_id_bounds(struct reading *r, int64_t since_us, int64_t until_us, int64_t before_id)
+void bind_id_bounds(struct reading *r, int64_t since_us, int64_t until_us, int64_t before_id)
 {
 	/* @until is meant to be in: the end is the first id of the next ms */
-	int64_t end = until_us >= INT64_MAX - 1000 ? INT64_MAX : id_at(until_us + 1000);
+	int64_t end = until_us >= INT64_MAX - 1000 ? INT64_MAX : read_id_at(until_us + 1000);
 
-	db_bind_i64(r->q, id_at(since_us));
+	db_bind_i64(r->q, read_id_at(since_us));
 	db_bind_i64(r->q, before_id ? MIN(end, before_id) : end);
 }
 
 /* "key:value" apart at the first colon */
-static void bind_meta(struct reading *r, const struct str *pairs, uint32_t n)
+void bind_meta(struct reading *r, const struct str *pairs, uint32_t n)
 {
 	struct db_col *keys, *values;
 
@@ -46,7 +44,7 @@ static void bind_meta(struct reading *r, const struct str *pairs, uint32_t n)
 	db_bind_col(r->q, values);
 }
 
-static void bind_workflows(struct reading *r, const struct run_filter *f)
+void bind_workflows(struct reading *r, const struct run_filter *f)
 {
 	if (f->n_workflows)
 		bind_ints(r, DB_INT4, f->workflow_nos, f->n_workflows);
@@ -55,7 +53,7 @@ static void bind_workflows(struct reading *r, const struct run_filter *f)
 }
 
 /* the filter is needed again for a second statement, the caller's may be gone by then */
-static const struct run_filter *filter_dup(struct arena *a, const struct run_filter *f)
+const struct run_filter *filter_dup(struct arena *a, const struct run_filter *f)
 {
 	struct run_filter *d = ARENA_NEW(a, struct run_filter);
 	int32_t *nos = ARENA_ARRAY(a, int32_t, f->n_workflows + 1);
@@ -128,113 +126,4 @@ void read_runs(struct db *db, struct arena *a, const struct run_filter *f, struc
 	} else {
 		list(r, SQL_RUNS, false);
 	}
-}
-
-/* --- counts -------------------------------------------------------------------------------------------------------------- */
-
-static void take_counts(const struct db_rows *rows, unsigned mask, struct status_counts *ret)
-{
-	for (unsigned i = 0; i < db_rows_n(rows); i++) {
-		int64_t s = db_get_int(rows, i, 0);
-
-		if (s >= 0 && s < (int64_t)ARRAY_LEN(ret->n) && (mask >> s & 1))
-			ret->n[s] += db_get_int(rows, i, 1);
-	}
-}
-
-static void minutes_done(struct op *op, const struct err *err)
-{
-	struct reading *r = op->arg;
-
-	if (!err)
-		take_counts(db_query_rows(r->q), mask_of(r->f), r->ret);
-	op_done(r->user, err);
-}
-
-static bool is_narrow(const struct run_filter *f)
-{
-	return f->n_meta || f->worker_no || f->parent_id;
-}
-
-static void count_minutes(struct reading *r)
-{
-	int64_t until = r->f->until_us;
-
-	r->q = db_query_new(r->a, SQL_COUNTS_BY_MINUTE);
-	r->op.fn = minutes_done;
-	db_bind_i32(r->q, r->f->tenant_no);
-	db_bind_time(r->q, MAX(r->f->since_us, 0));
-	db_bind_time(r->q, MIN(until, 4102444800000000LL));	/* year 2100: the end of ids is later, that of timestamps not */
-	bind_workflows(r, r->f);
-	db_submit(r->db, DB_READ, r->q, &r->op);
-}
-
-static void counts_done(struct op *op, const struct err *err)
-{
-	struct reading *r = op->arg;
-	int64_t sum = 0;
-	struct status_counts got = {{0}};
-
-	if (err) {
-		op_done(r->user, err);
-		return;
-	}
-	take_counts(db_query_rows(r->q), 31, &got);
-	for (size_t i = 0; i < ARRAY_LEN(got.n); i++)
-		sum += got.n[i];
-	if (sum >= COUNT_EXACT_MAX && !is_narrow(r->f)) {
-		count_minutes(r);
-		return;
-	}
-	take_counts(db_query_rows(r->q), mask_of(r->f), r->ret);
-	op_done(r->user, NULL);
-}
-
-void read_counts(struct db *db, struct arena *a, const struct run_filter *f, struct status_counts *ret, struct op *op)
-{
-	struct reading *r = reading_new(a, SQL_COUNTS, counts_done, ret, op);
-
-	*ret = (struct status_counts){{0}};
-	r->db = db;
-	r->f = filter_dup(a, f);
-	db_bind_i32(r->q, f->tenant_no);
-	bind_id_bounds(r, f->since_us, f->until_us, 0);
-	bind_workflows(r, f);
-	db_bind_i32(r->q, f->worker_no);
-	bind_meta(r, f->meta_pairs, f->n_meta);
-	db_bind_bool(r->q, f->meta_and);
-	db_bind_i64(r->q, f->parent_id);
-	if (is_narrow(f))
-		db_bind_null(r->q);
-	else
-		db_bind_i32(r->q, COUNT_EXACT_MAX);
-	db_submit(db, DB_READ, r->q, &r->op);
-}
-
-static void point_rows_done(struct op *op, const struct err *err)
-{
-	struct reading *r = op->arg;
-	const struct db_rows *rows = db_query_rows(r->q);
-	struct read_minutes *ret = r->ret;
-
-	if (!err) {
-		ret->n = db_rows_n(rows);
-		ret->p = ARENA_ARRAY(r->a, struct minute_row, ret->n + 1);
-		for (unsigned i = 0; i < ret->n; i++)
-			ret->p[i] = (struct minute_row){.minute_us = db_get_time(rows, i, 0),
-				.workflow_no = i32(rows, i, 1), .status = (enum run_status)i16(rows, i, 2),
-				.n = db_get_int(rows, i, 3), .run_us = db_get_int(rows, i, 4)};
-	}
-	op_done(r->user, err);
-}
-
-void read_minutes(struct db *db, struct arena *a, int32_t tenant_no, int64_t since_us, int64_t until_us,
-		  struct read_minutes *ret, struct op *op)
-{
-	struct reading *r = reading_new(a, SQL_MINUTES, point_rows_done, ret, op);
-
-	db_bind_i32(r->q, tenant_no);
-	db_bind_time(r->q, MAX(since_us, 0));
-	db_bind_time(r->q, MIN(until_us, 4102444800000000LL));
-	db_submit(db, DB_READ, r->q, &r->op);
 }

@@ -200,7 +200,8 @@ static struct flush_end end_row(struct svc *s, const struct fx *fx)
 		.worker_no = fx->worker_no, .workflow_no = step ? step->version->workflow->workflow_no : 0,
 		.queued_at = fx->queued_at, .assigned_at = fx->assigned_at, .started_at = fx->started_at,
 		.finished_at = fx->finished_at, .output = ok && text.n ? text : STR_NULL,
-		.error = ok || !text.p ? STR_NULL : text, .in_tail = fx->in_tail, .action_no = fx->action_no, .rank = fx->rank};
+		.error = ok || !text.p ? STR_NULL : text, .in_tail = fx->in_tail, .action_no = fx->action_no, .step_no = fx->step_no,
+		.rank = fx->rank};
 }
 
 static struct flush_live live_row(const struct fx *fx, int state)
@@ -260,6 +261,7 @@ static void build_row(struct svc *s, const struct fx *fx)
 	case FX_REVIVE:
 		l = live_row(fx, LIVE_QUEUED);
 		flush_live(s->flush, &l);
+		flush_taken_up(s->flush, fx->tenant_no, fx->id);
 		break;
 	case FX_RETRY:
 		e = end_row(s, fx);

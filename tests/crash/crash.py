@@ -67,6 +67,10 @@ INVARIANTS = {
     "no worker holds more than its slots": f"""
         select worker_no, count(*) from hatchet.live where state in (1, 2) and flags & 1 = 0
         group by worker_no having count(*) > {SLOTS}""",
+    "the depths of the tails add up": """
+        select step_no, x.n, d.n from (select t.tenant_no, t.step_no, count(*) n from hatchet.queue_item q join hatchet.task t
+            on t.tenant_no = q.tenant_no and t.id = q.id group by 1, 2) x
+        full join hatchet.tail_depth d using (tenant_no, step_no) where coalesce(x.n, 0) <> coalesce(d.n, 0)""",
     "times ascend": """
         select task_id, attempt from hatchet.attempt where queued_at > coalesce(assigned_at, finished_at)
         or assigned_at > coalesce(started_at, finished_at) or started_at > finished_at""",
@@ -78,7 +82,14 @@ AT_REST = {
     "the minutes add up": """
         select a.status, a.n, s.n from (select case status when 0 then 2 when 2 then 4 else 3 end status, count(*) n from (
             select distinct on (tenant_no, task_id) status from hatchet.attempt order by tenant_no, task_id, attempt desc) x group by 1) a
-        full join (select status, sum(n) n from hatchet.stat_minute group by 1) s using (status) where a.n is distinct from s.n""",
+        full join (select status, sum(n) n from hatchet.stat_minute where status < 8 group by 1) s using (status) where a.n is distinct from s.n""",
+    "the minutes of creation add up": """
+        select m, w, s, x.n, y.n from (
+            select (t.id >> 22) / 60000 m, t.workflow_no w, s, count(*) n from hatchet.task t cross join lateral (
+                select 8 union all (select 8 + (a.final & 7) from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.id
+                    order by a.attempt desc limit 1)) x(s) group by 1, 2, 3) x
+        full join (select (extract(epoch from minute - timestamptz '2024-01-01 00:00:00+00') / 60)::int8 m, workflow_no w, status s, n
+            from hatchet.stat_minute where status >= 8 and n <> 0) y using (m, w, s) where x.n is distinct from y.n""",
 }
 
 

@@ -91,7 +91,7 @@ TEST(migrate_twice_changes_nothing)
 		    " comment on schema hatchet is '1'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
-	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 5);
+	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 6);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final = 43 and attempt = 1"), 3);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final is null"), 5);
 	CHECK_EQ(pgnode_int(url, "select count(*) from pg_indexes where schemaname = 'hatchet' and indexdef ~ 'final & 7|parent_id, id'"), 4);

@@ -48,7 +48,8 @@ TEST(life_of_a_task)
 	CHECK_EQ(fix_flush(&f), ERR_OK);
 	CHECK_EQ(count(&f, "live where state = 3 and attempt = 1 and rank = 0 and worker_no is null and flags = 0"), 1);
 	CHECK_EQ(count(&f, "attempt where status = 1 and convert_from(error, 'UTF8') = 'boom' and output is null"), 1);
-	CHECK_EQ(count(&f, "stat_minute"), 0);
+	CHECK_EQ(count(&f, "stat_minute"), 1);
+	CHECK_EQ(count(&f, "stat_minute where status = 8 and n = 1 and workflow_no = 7"), 1);
 
 	flush_reset(f.flush);
 	flush_requeue(f.flush, 1, id, f.now_us, f.now_us + 7000);
@@ -86,9 +87,17 @@ TEST(minutes_are_summed)
 		}
 		CHECK_EQ(fix_flush(&f), ERR_OK);
 	}
-	CHECK_EQ(count(&f, "stat_minute"), 2);
+	CHECK_EQ(count(&f, "stat_minute"), 4);
+	CHECK_EQ(count(&f, "stat_minute where status in (10, 11) and n = 6 and minute < now()"), 2);
 	CHECK_EQ(count(&f, "stat_minute where status = 2 and n = 6 and run_us = 60"), 1);
 	CHECK_EQ(count(&f, "stat_minute where status = 3 and n = 6"), 1);
+	/* a replay takes an end back, as far as the minute of creation goes */
+	flush_reset(f.flush);
+	flush_taken_up(f.flush, 1, fix_id(&f, 0));
+	flush_taken_up(f.flush, 1, fix_id(&f, 999));
+	CHECK_EQ(fix_flush(&f), ERR_OK);
+	CHECK_EQ(count(&f, "stat_minute where status = 10 and n = 5"), 1);
+	CHECK_EQ(count(&f, "stat_minute where status = 2 and n = 6"), 1);
 	fix_close(&f);
 }
 
@@ -118,15 +127,25 @@ TEST(load_moves_the_best)
 	CHECK_EQ(flush_loaded(f.flush, 1, f.a, &rows), 0);
 	CHECK_EQ(count(&f, "live where state = 0"), 4);
 	CHECK_EQ(count(&f, "queue_item"), 6);
+	CHECK_EQ(count(&f, "tail_depth where step_no = 9 and n = 6"), 1);
 
 	flush_reset(f.flush);
 	e = fix_end(&f, fix_id(&f, 9), ATTEMPT_CANCELLED);
+	e.step_no = 9;
 	e.in_tail = true;
 	e.worker_no = 0;
 	flush_end(f.flush, &e);
 	CHECK_EQ(fix_flush(&f), ERR_OK);
 	CHECK_EQ(count(&f, "queue_item"), 5);
 	CHECK_EQ(count(&f, "attempt where status = 2 and worker_no is null"), 1);
+	CHECK_EQ(count(&f, "tail_depth where step_no = 9 and n = 5"), 1);
+	/* an end of what is not there takes nothing away */
+	CHECK_EQ(fix_flush(&f), ERR_EXISTS);
+	flush_reset(f.flush);
+	e.attempt = 1;
+	flush_end(f.flush, &e);
+	CHECK_EQ(fix_flush(&f), ERR_OK);
+	CHECK_EQ(count(&f, "tail_depth where step_no = 9 and n = 5"), 1);
 	fix_close(&f);
 }
 

@@ -40,7 +40,11 @@ static const char fill[] =
 	"insert into hatchet.live (tenant_no, id, shard, state, attempt, app_retries, internal_retries, rank, action_no, step_no)"
 	" select tenant_no, id, 1, status, 0, 0, 0, 3, workflow_no, workflow_no from made where status = 1 or tenth in (0, 9) and status = 0;"
 	"insert into hatchet.queue_item (tenant_no, action_no, rank, id, attempt, app_retries, internal_retries)"
-	" select tenant_no, workflow_no, 3, id, 0, 0, 0 from made where status = 0 and tenth not in (0, 9);";
+	" select tenant_no, workflow_no, 3, id, 0, 0, 0 from made where status = 0 and tenth not in (0, 9);"
+	"insert into hatchet.tail_depth select tenant_no, workflow_no, count(*) from made where status = 0 and tenth not in (0, 9) group by 1, 2;"
+	"insert into hatchet.stat_minute (minute, tenant_no, workflow_no, status, n, run_us)"
+	" select timestamptz '2024-01-01 00:00:00+00' + (id >> 22) / 60000 * interval '1 minute', tenant_no, workflow_no, code, count(*), 0"
+	" from made, unnest(array[8, case when status > 1 then 8 + status end]) code where code is not null group by 1, 2, 3, 4;";
 
 static int64_t number_after(const char *line, const char *word)
 {
@@ -72,37 +76,52 @@ static const struct db_rows *ask(struct db_sync *c, struct arena *a, const char 
 	return rows;
 }
 
-static void check_page(struct db_sync *c, struct arena *a, int id, const char *args, int64_t want_rows, int64_t blocks_max)
+struct cost {
+	int64_t rows, blocks;
+	double ms;
+	const struct db_rows *plan;
+};
+
+static struct cost run_one(struct db_sync *c, struct arena *a, int id, const char *args)
 {
-	const char *name = sql_stmts[id].name, *sort = NULL;
-	const struct db_rows *rows = ask(c, a, arena_strf(a, "explain (analyze, buffers, timing off) execute \"%s\"(0, 2, 1, 0, %s)", name, args).p);
-	int64_t blocks = 0, got = -1;
-	double ms = 0;
+	const char *name = sql_stmts[id].name;
+	struct cost got = {.rows = -1};
 
-	for (unsigned i = 0; i < db_rows_n(rows); i++) {
-		const char *line = arena_strz(a, db_rows_text(rows, i, 0));
+	got.plan = ask(c, a, arena_strf(a, "explain (analyze, buffers, timing off) execute \"%s\"(%s)", name, args).p);
+	for (unsigned i = 0; i < db_rows_n(got.plan); i++) {
+		const char *line = arena_strz(a, db_rows_text(got.plan, i, 0));
 
-		if (got < 0)
-			got = number_after(line, "(actual rows=");
-		if (!blocks && strstr(line, "Buffers: shared"))
-			blocks = number_after(line, "hit=") + number_after(line, "read=");
-		if (strstr(line, "Sort  (") || strstr(line, "Incremental Sort"))
-			sort = line;
-		if (sort && sort == line && number_after(line, "(actual rows=") > SORTED_MAX)
+		if (got.rows < 0)
+			got.rows = number_after(line, "(actual rows=");
+		if (!got.blocks && strstr(line, "Buffers: shared"))
+			got.blocks = number_after(line, "hit=") + number_after(line, "read=");
+		if ((strstr(line, "Sort  (") || strstr(line, "Incremental Sort")) && number_after(line, "(actual rows=") > SORTED_MAX)
 			tap_fail(__FILE__, __LINE__, "%s(%s): %s", name, args, line);
 		if (strstr(line, "Execution Time: "))
-			ms = strtod(strstr(line, "Time: ") + 6, NULL);
+			got.ms = strtod(strstr(line, "Time: ") + 6, NULL);
 	}
-	printf("# %-14s %-70s %4lld rows %6lld blocks %8.2f ms\n", name, args, (long long)got, (long long)blocks, ms);
-	if (got != want_rows || blocks > blocks_max) {
-		for (unsigned i = 0; i < db_rows_n(rows) && getenv("LISTS_PLAN"); i++)
-			printf("# %.*s\n", STR_FMT(db_rows_text(rows, i, 0)));
-		tap_fail(__FILE__, __LINE__, "%s(%s): %lld rows, %lld blocks", name, args, (long long)got, (long long)blocks);
-	}
+	printf("# %-14s %-70s %4lld rows %6lld blocks %8.2f ms\n", name, args, (long long)got.rows, (long long)got.blocks, got.ms);
+	return got;
 }
 
-#define ANY "9223372036854775807, null, 0, null, null, false, "
-#define OF(w) "9223372036854775807, array[" w "], 0, null, null, false, "
+static void check(struct db_sync *c, struct arena *a, int id, const char *args, int64_t rows, int64_t blocks_max)
+{
+	struct cost got = run_one(c, a, id, args);
+
+	if ((rows < 0 || got.rows == rows) && got.blocks <= blocks_max)
+		return;
+	for (unsigned i = 0; i < db_rows_n(got.plan) && getenv("LISTS_PLAN"); i++)
+		printf("# %.*s\n", STR_FMT(db_rows_text(got.plan, i, 0)));
+	tap_fail(__FILE__, __LINE__, "%s(%s): %lld rows, %lld blocks", sql_stmts[id].name, args, (long long)got.rows, (long long)got.blocks);
+}
+
+static void prepare(struct db_sync *c, struct arena *a, int id)
+{
+	(void)ask(c, a, arena_strf(a, "prepare \"%s\" as %s", sql_stmts[id].name, sql_stmts[id].text).p);
+}
+
+#define ANY "0, 2, 1, 0, 9223372036854775807, null, 0, null, null, false, "
+#define OF(w) "0, 2, 1, 0, 9223372036854775807, array[" w "], 0, null, null, false, "
 
 TEST(pages_cost_what_is_on_them)
 {
@@ -135,17 +154,27 @@ TEST(pages_cost_what_is_on_them)
 	};
 	const char *url = pgnode_new_db(), *n = getenv("LISTS_ROWS") ? getenv("LISTS_ROWS") : "300000";
 	struct arena *a = arena_new(64u << 20);
+	int64_t from, to;
 	struct db_sync *c;
 
 	pgnode_exec(url, arena_strf(a, "create function rows_n() returns int8 language sql immutable as 'select %s::int8'", n).p);
 	pgnode_exec(url, fill);
 	pgnode_exec(url, "vacuum analyze");
+	from = pgnode_int(url, "select hatchet.day_lo(hatchet.utc_today() - 3) + 100000000001");
+	to = pgnode_int(url, "select hatchet.day_lo(hatchet.utc_today()) - 100000000001");
 	c = open_reader(url);
 	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
 		if (i == 0 || t[i].id != t[i - 1].id)
-			(void)ask(c, a, arena_strf(a, "prepare \"%s\" as %s", sql_stmts[t[i].id].name, sql_stmts[t[i].id].text).p);
-		check_page(c, a, t[i].id, t[i].args, t[i].rows, t[i].blocks_max ? t[i].blocks_max : BLOCKS_MAX);
+			prepare(c, a, t[i].id);
+		check(c, a, t[i].id, t[i].args, t[i].rows, t[i].blocks_max ? t[i].blocks_max : BLOCKS_MAX);
 	}
+	/* counts: a row a minute, and the parts of minutes at both ends of three days */
+	prepare(c, a, SQL_COUNTS_BY_MINUTE);
+	check(c, a, SQL_COUNTS_BY_MINUTE, "1, 0, 9223371785196535807, null, false", -1, 20 * BLOCKS_MAX);
+	check(c, a, SQL_COUNTS_BY_MINUTE, arena_strf(a, "1, %lld, %lld, null, false", (long long)from, (long long)to).p, -1, 20 * BLOCKS_MAX);
+	check(c, a, SQL_COUNTS_BY_MINUTE, arena_strf(a, "1, %lld, %lld, array[20], false", (long long)from, (long long)to).p, -1, 20 * BLOCKS_MAX);
+	prepare(c, a, SQL_DEPTHS);
+	check(c, a, SQL_DEPTHS, "1", -1, 5 * BLOCKS_MAX);
 	db_sync_close(c);
 	arena_free(a);
 }

@@ -118,7 +118,7 @@ static const char *nulls(struct arena *a, int n)
 /* generic plans under the writer's pins */
 TEST(flush_plans)
 {
-	static const int ids[] = {SQL_FENCE, SQL_ATTEMPT_INSERT, SQL_LIVE_DELETE, SQL_QUEUE_ITEM_DELETE, SQL_STAT_MINUTE,
+	static const int ids[] = {SQL_FENCE, SQL_ATTEMPT_INSERT, SQL_LIVE_DELETE, SQL_QUEUE_ITEM_DELETE, SQL_STAT_MINUTE, SQL_STAT_TAKEN_UP,
 		SQL_LIVE_RETRY, SQL_TASK_INSERT, SQL_LIVE_INSERT, SQL_QUEUE_ITEM_INSERT, SQL_WINDOW_LOAD, SQL_WINDOW_LOADED,
 		SQL_LIVE_ASSIGN, SQL_LIVE_START, SQL_LIVE_REQUEUE, SQL_LIVE_TOUCH, SQL_NOTE_INSERT, SQL_ENGINE_RESUME,
 		SQL_INBOX_TAKEN};
@@ -156,7 +156,13 @@ TEST(read_plans)
 		{SQL_RUNS_BY_STATE, "(0, 0, 1, 0, 9223372036854775807, null, 0, null, null, false, 27, 0, 50, false)", NULL},
 		{SQL_RUNS_BY_STATE, "(0, 0, 1, 0, 9223372036854775807, array[3], 0, null, null, false, 31, 0, 50, true)", NULL},
 		{SQL_RUNS_BY_STATE, "(0, 0, 1, 0, 9223372036854775807, null, 0, null, null, false, 4, 100, 50, false)", NULL},
-		{SQL_COUNTS, "(1, 0, 9223372036854775807, null, 0, null, null, false, 0, 10000)", NULL},
+		{SQL_COUNTS, "(1, 0, 9223372036854775807, null, null, null, false, 0)", NULL},
+		{SQL_COUNTS, "(1, 0, 9223372036854775807, array[3], array['a'], array['b'], true, 77)", NULL},
+		{SQL_COUNTS_BY_MINUTE, "(1, 5, 9223371785196535807, null, false)", NULL},
+		{SQL_COUNTS_BY_MINUTE, "(1, 5, 400000000000000000, array[3, 4], false)", NULL},
+		{SQL_COUNTS_BY_MINUTE, "(1, 5, 9223371785196535807, null, true)", NULL},
+		{SQL_DEPTHS, "(1)", NULL},
+		{SQL_POINTS, "(1, '2026-01-01', '2026-01-02', 300)", NULL},
 		{SQL_NOTES, "(1, 5)", NULL},
 		{SQL_LOGS_UP, "(1, 5, '2026-01-01', '2027-01-01', null, null, -1::int2, 10)", NULL},
 		{SQL_LOGS_DOWN, "(1, 5, '2026-01-01', '2027-01-01', 'x', array['INFO'], -1::int2, 10)", NULL},
@@ -166,7 +172,6 @@ TEST(read_plans)
 		{SQL_MAX_ID, "", NULL},
 		{SQL_TAIL_DUE, "(1, 2, 3::int2, now(), 500)", NULL},
 		{SQL_INPUTS, "(array[1, 2]::int8[], array[1, 1], 1000)", NULL},
-		{SQL_MINUTES, "(1, '2026-01-01', '2026-01-02')", NULL},
 		{SQL_INBOX_TENANTS, "", NULL},
 		{SQL_INBOX_READ, "(array[1, 2], array[gen_random_uuid(), gen_random_uuid()], 1000, 1000000)", NULL},
 		{SQL_REQUESTS, "(1, array[gen_random_uuid(), gen_random_uuid()], 5)", NULL},

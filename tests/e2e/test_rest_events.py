@@ -149,6 +149,25 @@ def case_slot_and_timeout():
     w.close()
 
 
+def case_replays():
+    name = name_of("replay")
+    put(name)
+    w = Worker(name)
+    run = trigger(name)
+    w.get(run)
+    w.failed(run, "first")
+    equal(S.rest("POST", "/st/tasks/replay", {"externalIds": [run]})[0], 200)
+    w.get(run, attempt=1)
+    w.completed(run, attempt=1)
+    equal(kinds(run)[4:7], [("FAILED", 0), ("RETRIED_BY_USER", 1), ("QUEUED", 1)])
+    equal(events(run)[5]["message"], "replayed by request")
+    equal(rest_status(run), "COMPLETED")
+    w.close()
+    run = trigger(name)
+    equal(S.rest("POST", "/st/tasks/replay", {"externalIds": [run]})[0], 200)
+    equal(kinds(run), [("CREATED", 0), ("QUEUED", 0), ("RETRIED_BY_USER", 1), ("QUEUED", 1)])
+
+
 def case_timings():
     """A family of four generations, in depth first order."""
     name = name_of("family")

@@ -19,8 +19,12 @@ from unnest($1::int4[], $2::int8[], $3::int2[], $4::int2[], $5::int4[], $6::time
 delete from hatchet.live l using unnest($1::int4[], $2::int8[]) x(t, i) where l.tenant_no = x.t and l.id = x.i
 
 -- name: QueueItemDelete
-delete from hatchet.queue_item q using unnest($1::int4[], $2::int4[], $3::int2[], $4::int8[]) x(t, a, r, i)
-where q.tenant_no = x.t and q.action_no = x.a and q.rank = x.r and q.id = x.i
+with gone as (
+	delete from hatchet.queue_item q using unnest($1::int4[], $2::int4[], $3::int2[], $4::int8[], $5::int4[]) x(t, a, r, i, s)
+	where q.tenant_no = x.t and q.action_no = x.a and q.rank = x.r and q.id = x.i
+	returning x.t, x.s)
+insert into hatchet.tail_depth as d (tenant_no, step_no, n) select t, s, -count(*) from gone group by t, s
+on conflict (tenant_no, step_no) do update set n = d.n + excluded.n
 
 -- name: StatMinute
 insert into hatchet.stat_minute as s (tenant_no, minute, workflow_no, status, n, run_us)
@@ -28,6 +32,15 @@ select t, m, w, st, n, us from unnest($1::int4[], $2::timestamptz[], $3::int4[],
 	x(t, m, w, st, n, us)
 on conflict (tenant_no, minute, workflow_no, status)
 do update set n = s.n + excluded.n, run_us = s.run_us + excluded.run_us
+
+-- Tasks that had ended, by the rows before this flush.
+-- name: StatTakenUp
+insert into hatchet.stat_minute as s (tenant_no, minute, workflow_no, status, n, run_us)
+select x.t, timestamptz '2024-01-01 00:00:00+00' + (x.i >> 22) / 60000 * interval '1 minute', a.final / 8, 8 + (a.final & 7), -count(*), 0
+from unnest($1::int4[], $2::int8[]) x(t, i) cross join lateral (
+	select a.final from hatchet.attempt a where a.tenant_no = x.t and a.task_id = x.i order by a.attempt desc limit 1) a
+where a.final is not null group by 1, 2, 3, 4
+on conflict (tenant_no, minute, workflow_no, status) do update set n = s.n + excluded.n
 
 -- name: LiveRetry
 update hatchet.live l set state = x.st, attempt = x.a, app_retries = x.ar, internal_retries = x.ir, rank = x.r,
@@ -55,9 +68,13 @@ from unnest($1::int4[], $2::int8[], $3::int2[], $4::int2[], $5::int2[], $6::int2
 	x(t, i, st, a, ar, ir, r, ac, s, w, qa, aa, sa, da)
 
 -- name: QueueItemInsert
-insert into hatchet.queue_item (tenant_no, action_no, rank, id, attempt, app_retries, internal_retries, queued_at, due_at, lane)
-select * from unnest($1::int4[], $2::int4[], $3::int2[], $4::int8[], $5::int2[], $6::int2[], $7::int2[],
-	$8::timestamptz[], $9::timestamptz[], $10::int8[])
+with put as (
+	insert into hatchet.queue_item (tenant_no, action_no, rank, id, attempt, app_retries, internal_retries, queued_at, due_at, lane)
+	select * from unnest($1::int4[], $2::int4[], $3::int2[], $4::int8[], $5::int2[], $6::int2[], $7::int2[],
+		$8::timestamptz[], $9::timestamptz[], $10::int8[]))
+insert into hatchet.tail_depth as d (tenant_no, step_no, n)
+select t, s, count(*) from unnest($1::int4[], $11::int4[]) x(t, s) group by t, s
+on conflict (tenant_no, step_no) do update set n = d.n + excluded.n
 
 -- Was its parent cancelled, and neither taken up again?
 -- part: IsOrphan
@@ -90,7 +107,10 @@ put as (
 		step_no, flags, queued_at, due_at)
 	select $1::int4, id, $1::int4 & 63, 0, attempt, app_retries, internal_retries, $3::int2, $2::int4, step_no,
 		$5::int4, queued_at, due_at
-	from moved)
+	from moved),
+less as (
+	insert into hatchet.tail_depth as d (tenant_no, step_no, n) select $1::int4, step_no, -count(*) from moved group by step_no
+	on conflict (tenant_no, step_no) do update set n = d.n + excluded.n)
 select id, $1::int4, $2::int4, step_no, $3::int2, attempt, app_retries, internal_retries, queued_at, due_at, schedule_ms,
 	exec_ms, is_small, input, metadata, priority, parent_id, child_index, child_key, desired_worker_no, labels, is_orphan, keys,
 	key_limits, lane

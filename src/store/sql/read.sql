@@ -64,47 +64,6 @@ hatchet.run_status(coalesce((select l.state from hatchet.live l where l.tenant_n
 	coalesce((select a.status::int4 from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.id
 		order by a.attempt desc limit 1), -1))
 
--- Exact: each run looked at, at most $10 of them (null: all).
--- part: CountFilter
-t.tenant_no = $1::int4 and t.id < $3::int8 and t.id >= greatest($2::int8, (
-	select hatchet.id_floor(now() - n.retention_hours * interval '1 hour') from hatchet.tenant n where n.tenant_no = $1::int4))
-and ($4::int4[] is null or t.workflow_no = any($4::int4[]))
-and ($5::int4 = 0 or t.worker_no = $5::int4
-	or exists (select from hatchet.attempt w where w.tenant_no = t.tenant_no and w.task_id = t.id and w.worker_no = $5::int4)
-	or exists (select from hatchet.live w where w.tenant_no = t.tenant_no and w.id = t.id and w.worker_no = $5::int4))
-and ($6::text[] is null or (
-	select case when $8::bool then bool_and(coalesce(t.metadata ->> k = v, false))
-		else bool_or(coalesce(t.metadata ->> k = v, false)) end from unnest($6::text[], $7::text[]) m(k, v)))
-and ($9::int8 = 0 or t.parent_id = $9::int8)
-
--- plan: each
--- name: Counts
-with seen as materialized (
-	select t.* from hatchet.task t where {{CountFilter}} order by t.id desc limit $10::int4),
-each as materialized (select {{StatusOfT}} as status from seen t)
-select status, count(*) from each group by status
-
--- Many runs: ends from the minutes in which they ended, the rest from what is unfinished.
--- plan: each
--- name: CountsByMinute
-select status::int4, sum(n)::int8 from hatchet.stat_minute
-where tenant_no = $1::int4 and minute >= date_trunc('minute', $2::timestamptz) and minute <= $3::timestamptz
-and ($4::int4[] is null or workflow_no = any($4::int4[])) group by status
-union all
-select case when l.state in (1, 2) then 1 else 0 end, count(*) from hatchet.live l
-where l.tenant_no = $1::int4 and ($4::int4[] is null or l.action_no in (
-	select s.action_no from hatchet.step s join hatchet.workflow_version v using (version_no)
-	where v.workflow_no = any($4::int4[]))) group by 1
-union all
-select 0, count(*) from hatchet.queue_item q
-where q.tenant_no = $1::int4 and ($4::int4[] is null or q.action_no in (
-	select s.action_no from hatchet.step s join hatchet.workflow_version v using (version_no)
-	where v.workflow_no = any($4::int4[])))
-
--- name: Minutes
-select minute, workflow_no, status, n, run_us from hatchet.stat_minute
-where tenant_no = $1::int4 and minute >= $2::timestamptz and minute < $3::timestamptz order by minute
-
 -- name: Notes
 select at, attempt, kind, body from hatchet.note where tenant_no = $1::int4 and task_id = $2::int8 order by at
 
