@@ -358,7 +358,7 @@ def case_twenty_thousand_with_a_worker():
             with p.db() as c:
                 began = time.monotonic()
                 equal(one(c, "select count(hatchet.enqueue(%s, jsonb_build_object('i', i))) from generate_series(1, %s) i", name, n), n)
-            until("all have ended", lambda: p.n("attempt") >= n, 240, every=0.5)
+            until("all have ended", lambda: p.n("attempt") >= n, 500, every=0.5)
             print(f"# {n} runs through a Python worker in {time.monotonic() - began:.1f} s", flush=True)
             equal(p.n("attempt where status = 0"), n)
             equal((p.n("task"), p.n("request where code is null"), p.n("inbox"), p.n("live"), p.n("queue_item")), (n, n, 0, 0, 0))
