@@ -64,6 +64,7 @@ SUITES = [
     Suite("children", [VENV, "tests/e2e/test_children.py"], 300, needs=["tests/e2e/test_children.py"], prepare="venv"),
     Suite("replay", [VENV, "tests/e2e/test_replay.py"], 300, needs=["tests/e2e/test_replay.py"], prepare="venv"),
     Suite("concurrency", [VENV, "tests/e2e/test_concurrency.py"], 300, needs=["tests/e2e/test_concurrency.py"], prepare="venv"),
+    Suite("why", [VENV, "tests/e2e/test_why.py"], 300, needs=["tests/e2e/test_why.py"], prepare="venv"),
     Suite("cancel", [VENV, "tests/e2e/test_cancel.py"], 300, needs=["tests/e2e/test_cancel.py"], prepare="venv"),
     Suite("sqlfront", [VENV, "tests/e2e/test_sqlfront.py"], 400, needs=["tests/e2e/test_sqlfront.py"], tools=["go", "npm"],
           prepare="sql-clients"),

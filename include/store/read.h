@@ -135,6 +135,9 @@ void read_max_id(struct db *db, struct arena *a, int64_t *ret, struct op *op);	/
 /* Tail rows due by @due_at: ascending due, up to @limit; *ret_next_due the earliest later one, INT64_MIN none. */
 void read_tail_due(struct db *db, struct arena *a, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t due_at, uint32_t limit,
 		   struct read_live *ret, int64_t *ret_next_due, struct op *op);
+/* How many rows of its queue stand before one in the tail, counted up to @limit. */
+void read_tail_ahead(struct db *db, struct arena *a, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t id, uint32_t limit,
+		     int64_t *ret, struct op *op);
 /* What a push needs: input and metadata of tasks not in the input cache. */
 struct input_row {
 	int64_t id, parent_id;

@@ -147,6 +147,8 @@ static struct step *reply_open(struct req *r, const struct request_view *v, enum
 		jw_c(&j.w, run_status_name(t.status));
 	} else if (route == ALIAS_TASK) {
 		shape_task(r, &j.w, &t, -1);
+	} else if (route == ALIAS_WHY) {
+		why_request(&j.w, v);
 	} else {
 		jw_obj_begin(&j.w);
 		if (route == ALIAS_RUN) {

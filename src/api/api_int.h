@@ -13,7 +13,7 @@
 #include "store/inbox.h"
 
 /* What is asked of a run, when it is a request that is none yet. */
-enum alias_route { ALIAS_RUN, ALIAS_STATUS, ALIAS_TASK, ALIAS_INPUT, ALIAS_ROWS };
+enum alias_route { ALIAS_RUN, ALIAS_STATUS, ALIAS_TASK, ALIAS_INPUT, ALIAS_ROWS, ALIAS_WHY };
 
 struct auth;
 struct api {
@@ -192,6 +192,9 @@ struct str task_display_name(struct arena *a, struct str name, int64_t id);
 /* Which attempt row tells the result; NULL: none. */
 const struct attempt_view *task_attempt(const struct task_view *t, int attempt);
 
+/* rest_why.c: of a request that is no run */
+void why_request(struct jw *w, const struct request_view *v);
+
 /* workflow_check.c, workflow_norm.c: a definition, checked and in its one normal form.  The bound on its size bounds the
  * memory of all that is made of it: less than the arena of a request. */
 struct def {
@@ -225,7 +228,7 @@ API_RPCS(API_RPC_X)
 #define API_RESTS(X) \
 	X(live) X(ready) X(metrics) X(version) X(meta) X(cloud_metadata) X(static) X(tenant_get) X(workflow_list) X(workflow_get) \
 	X(workflow_delete) X(workflow_version) X(run_list) X(run_external_ids) X(run_trigger) X(run_get) X(run_status) \
-	X(run_task_events) X(task_get) X(task_logs) X(task_events) X(tasks_cancel) X(tasks_replay) X(task_metrics) X(queue_metrics) X(worker_list) \
+	X(run_task_events) X(task_get) X(task_why) X(task_logs) X(task_events) X(tasks_cancel) X(tasks_replay) X(task_metrics) X(queue_metrics) X(worker_list) \
 	X(worker_get) X(worker_patch) X(event_list) X(event_get) X(run_task_timings) X(run_display_names) X(dag_tasks) X(run_input) \
 	X(run_shape) X(task_point_metrics) X(step_run_queue_metrics) X(task_stats)
 #define API_REST_X(name) struct step *rest_##name(struct req *r) MUST_USE;

@@ -30,6 +30,7 @@ const struct rest_route api_rests[] = {
 	{"GET", S "/tasks/{task}/logs", rest_task_logs, DONE, NULL},
 	{"POST", S "/tasks/{task}/restore", NULL, NOT_YET, "durable tasks"},
 	{"GET", S "/tasks/{task}/task-events", rest_task_events, DONE, NULL},
+	{"GET", S "/tasks/{task}/why", rest_task_why, DONE, "ours"},
 	{"POST", ST "/cel/debug", NULL, NOT_YET, "expressions"},
 	{"POST", ST "/durable-tasks/branch", NULL, NOT_YET, "durable tasks"},
 	{"GET", ST "/durable-tasks/{durable-task}", NULL, NOT_YET, "durable tasks"},

@@ -69,6 +69,7 @@ struct place {
 	struct key *key;
 	int32_t limit;
 	bool is_held;
+	int64_t held_at;		/* wall_us */
 };
 
 struct step {
@@ -220,6 +221,7 @@ struct need *need_of_step(struct engine *e, struct step *s);	/* of its tasks tha
 struct need *need_get(struct engine *e, struct step *s, const struct eng_place *p);	/* takes a reference */
 void need_put(struct engine *e, struct need *n);
 void need_free(struct need *n);
+bool need_want_is_met(const struct eng_want *want, const struct worker *w);
 bool need_fits(const struct need *n, const struct worker *w);	/* @w can take one now */
 bool need_ever_fits(const struct need *n, const struct worker *w);	/* when all its slots are free */
 struct worker *need_pick(struct need *n, struct worker *free_one);	/* the best worker now; @free_one fits, if given */
@@ -234,7 +236,7 @@ int32_t key_limit(const struct key *k);
 void key_newest(struct engine *e, struct key *k, int64_t id, int32_t limit);	/* that task may bring the limit now */
 void keys_set(struct engine *e, struct task *t, const struct eng_entry *entries);
 void keys_wait(struct engine *e, struct task *t);	/* for the next place of its chain */
-void keys_hold(struct engine *e, struct task *t);	/* all, without asking: it runs already */
+void keys_hold(struct engine *e, struct task *t, int64_t since);	/* all, without asking: it runs already */
 void keys_leave(struct engine *e, struct task *t);
 void keys_free(struct engine *e, struct task *t);
 void keys_run(struct engine *e);			/* decides where something has changed */

@@ -149,18 +149,19 @@ static void leave_waiters(struct place *p)
 	p->key->n_rank[p->task->rank]--;
 }
 
-static void take(struct task *t, struct place *p)
+static void take(struct task *t, struct place *p, int64_t at)
 {
 	p->is_held = true;
+	p->held_at = at;
 	list_push_back(&p->key->holders, &p->node);
 	p->key->n_holders++;
 	t->n_held++;
 }
 
-void keys_hold(struct engine *e, struct task *t)
+void keys_hold(struct engine *e, struct task *t, int64_t since)
 {
 	for (int i = 0; i < t->n_places; i++) {
-		take(t, &t->places[i]);
+		take(t, &t->places[i], since);
 		key_newest(e, t->places[i].key, t->id, t->places[i].limit);
 		key_dirty(e, t->places[i].key);
 	}
@@ -205,7 +206,7 @@ static void fill(struct engine *e, struct key *k, int64_t limit)
 		struct task *t = p->task;
 
 		leave_waiters(p);
-		take(t, p);
+		take(t, p, e->now.wall_us);
 		if (t->n_held < t->n_places) {
 			keys_wait(e, t);
 		} else if (!t->is_unborn) {

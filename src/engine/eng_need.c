@@ -126,6 +126,14 @@ static bool is_met(const struct eng_want *want, const struct eng_label *l)
 	return false;
 }
 
+bool need_want_is_met(const struct eng_want *want, const struct worker *w)
+{
+	for (size_t i = 0; i < w->labels.n; i++)
+		if (w->labels.p[i].key == want->key && is_met(want, &w->labels.p[i]))
+			return true;
+	return false;
+}
+
 /* false: a required label is missing or the sum is negative. */
 static bool weigh(const struct need *n, const struct worker *w, int64_t *ret)
 {
@@ -133,11 +141,8 @@ static bool weigh(const struct need *n, const struct worker *w, int64_t *ret)
 
 	for (uint32_t i = 0; i < n->n_wants; i++) {
 		const struct eng_want *want = &n->wants[i];
-		bool met = false;
 
-		for (size_t k = 0; k < w->labels.n && !met; k++)
-			met = w->labels.p[k].key == want->key && is_met(want, &w->labels.p[k]);
-		if (met)
+		if (need_want_is_met(want, w))
 			sum += want->weight;
 		else if (want->required)
 			return false;

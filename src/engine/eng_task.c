@@ -463,7 +463,7 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 		t->assigned_at = r->assigned_at;
 		task_lost(e, t, NOTE_REASSIGNED, "the worker is gone");
 	} else {
-		keys_hold(e, t);
+		keys_hold(e, t, r->assigned_at);
 		task_assign(e, t, w);
 		t->state = r->state;
 		t->assigned_at = r->assigned_at;

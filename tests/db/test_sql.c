@@ -171,6 +171,7 @@ TEST(read_plans)
 		{SQL_TAILS, "", NULL},
 		{SQL_MAX_ID, "", NULL},
 		{SQL_TAIL_DUE, "(1, 2, 3::int2, now(), 500)", NULL},
+		{SQL_TAIL_AHEAD, "(1, 2, 3::int2, 1000, 500)", NULL},
 		{SQL_INPUTS, "(array[1, 2]::int8[], array[1, 1], 1000)", NULL},
 		{SQL_INBOX_TENANTS, "", NULL},
 		{SQL_INBOX_READ, "(array[1, 2], array[gen_random_uuid(), gen_random_uuid()], 1000, 1000000)", NULL},
