@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """Why a task waits: every reason, made by real workers, and its sentence.  test_why.py [NAME...]"""
 import os
+import http.server
+import json
 import re
+import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from fixture import *  # noqa: E402,F403
 import fixture  # noqa: E402
+from hatchet import BIN, Server  # noqa: E402
 from wire import Wire  # noqa: E402
 
 QUEUE_MEMORY = 64
@@ -307,6 +312,110 @@ def case_not_found():
     for path, code in (("nonsense", 400), ("00000000-0000-4000-8000-000000000001", 404)):
         equal(S.rest("GET", f"/api/v1/stable/tasks/{path}/why")[0], code)
     equal(S.rest("GET", "/api/v1/stable/tasks/00000000-0000-4000-8000-000000000001/why", token="x")[0], 403)
+
+
+# --- the command ----------------------------------------------------------------------------------------------------------------
+
+
+def cli(*words, **env):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("SERVER_", "HATCHET_", "DATABASE_"))}
+    return subprocess.run([BIN, "runs", "why", *words], env={**clean, **env}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=60)
+
+
+def done(p, want_, *parts):
+    equal((p.returncode, p.stderr if want_ == 0 else ""), (want_, ""), p.stdout + p.stderr)
+    has(p.stdout if want_ == 0 else p.stderr, *parts)
+    if want_:
+        equal(len(p.stderr.splitlines()), 1, p.stderr)
+
+
+def case_cli():
+    name = name_of("cli")
+    put(name, concurrency=[rule()])
+    w = Worker(name)
+    first = trigger(name, '{"key":"a"}')
+    w.get(first)
+    run = trigger(name, '{"key":"a"}')
+    w.close()
+    until("the worker inactive", lambda: w.rest()["status"] == "INACTIVE")
+    rows = reasons(run, "CONCURRENCY", "NO_WORKER")
+    human = "".join(["QUEUED\n", *(f"{i + 1}. {r['text']}\n" for i, r in enumerate(rows))])
+    here = ["--data-dir", S.data_dir]
+    p = cli(run, *here, "--token", S.token)
+    equal((p.returncode, p.stdout, p.stderr), (0, human, ""))
+    env = S.client_env()
+    p = cli(run, **{k: env[k] for k in ("HATCHET_CLIENT_TOKEN", "HATCHET_CLIENT_SERVER_URL")})
+    equal((p.returncode, p.stdout, p.stderr), (0, human, ""))
+    p = cli(run, "--json", "--url", S.url + "/", "--token", S.token)
+    equal((p.returncode, json.loads(p.stdout)["rows"]), (0, rows))
+    cancel(first, run)
+    done(cli(run, *here, "--token", S.token), 0, "CANCELLED\nIt does not wait: it has ended as CANCELLED.\n")
+    done(cli(run, *here), 1, "the server wants a token", "HATCHET_CLIENT_TOKEN")
+    done(cli(run, *here, "--token", "nonsense"), 1, "hatchet: ")
+    done(cli("00000000-0000-4000-8000-000000000001", *here, "--token", S.token), 1, "hatchet: task: there is no 00000000-0000-4000-8000-000000000001")
+    done(cli("../../x", *here), 2, "ID: expected")
+    done(cli(*here), 2, "ID is missing")
+    done(cli(run, "--url", "ftp://x"), 2, "--url: expected")
+    done(cli(run, "--data-dir", S.dir + "/none"), 1, "no server runs on", "HATCHET_CLIENT_SERVER_URL")
+    done(cli(run, "--url", "http://127.0.0.1:1"), 1, "cannot reach 127.0.0.1:1: Connection refused")
+    done(cli(run, "--url", f"https://127.0.0.1:{S.http_port}"), 1, "no TLS with")
+
+
+def proxied(reply):
+    """A server that answers every request with these bytes; gives its port."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.wfile.write(reply)
+            self.close_connection = True
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_port
+
+
+def case_cli_replies():
+    """What proxies make of an answer, and what is none."""
+    some = "00000000-0000-4000-8000-000000000001"
+    body = b'{"status":"QUEUED","rows":[],"summary":"well"}'
+    head = b"HTTP/1.1 200 OK\r\n"
+    halves = b"".join(b"%x;x=y\r\n%s\r\n" % (len(p), p) for p in (body[:20], body[20:]))
+    good = [head + b"\r\n" + body, head + b"content-LENGTH:  %d \r\n\r\n" % len(body) + body + b"more",
+            head + b"Transfer-Encoding: chunked\r\n\r\n" + halves + b"0\r\n\r\n"]
+    for reply in good:
+        done(cli(some, "--url", f"http://localhost:{proxied(reply)}"), 0, "QUEUED\nwell\n")
+    chunked = head + b"Transfer-Encoding: chunked\r\n\r\n"
+    short = [head + b"Content-Length: 1000\r\n\r\n" + body, chunked + halves, chunked + b"ffffffffffffffffff\r\nx", chunked + b"\r\n", chunked]
+    for reply in short:
+        done(cli(some, "--url", f"http://127.0.0.1:{proxied(reply)}"), 1, "the answer ends in the middle")
+    for reply in (b"", b"HTTP/1.1 200 OK\r\n", b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n\r\n"):
+        done(cli(some, "--url", f"http://127.0.0.1:{proxied(reply)}"), 1, "does not speak HTTP/1.1")
+    done(cli(some, "--url", f"http://127.0.0.1:{proxied(b'HTTP/1.1 404 No' + bytes([13, 10, 13, 10]) + b'<html>')}"), 1,
+         "is no hatchet server (status 404)")
+
+
+def case_cli_over_tls():
+    S.pg.create("overtls")
+    other = Server(S.pg, db="overtls", flags=["--tls", "self"])
+    try:
+        other.spawn()
+        until("the server is ready", lambda: os.path.exists(other.env_file) or not other.alive())
+        env = other.client_env()
+        own = {k: env[k] for k in ("HATCHET_CLIENT_TOKEN", "HATCHET_CLIENT_SERVER_URL", "HATCHET_CLIENT_TLS_ROOT_CA_FILE")}
+        has(own["HATCHET_CLIENT_SERVER_URL"], "https://")
+        some = "00000000-0000-4000-8000-000000000001"
+        done(cli(some, **own), 1, "hatchet: task: there is no 00000000-0000-4000-8000-000000000001")
+        done(cli(some, "--data-dir", other.data_dir, "--token", own["HATCHET_CLIENT_TOKEN"]), 1, "hatchet: task: there is no 00000000-0000-4000-8000-000000000001")
+        own["HATCHET_CLIENT_TLS_ROOT_CA_FILE"] = __file__
+        done(cli(some, **own), 1, "cannot be read as certificates")
+        own.pop("HATCHET_CLIENT_TLS_ROOT_CA_FILE")
+        done(cli(some, **own), 1, "hatchet: ")
+    finally:
+        other.stop()
+        other.close()
 
 
 if __name__ == "__main__":
