@@ -23,6 +23,7 @@
 #define ENG_SLOT_TYPES 8	/* per worker */
 #define ENG_STEP_SLOTS 4	/* slot types one step asks for */
 #define ENG_STEP_ENTRIES 8	/* strategies in the chain of one step */
+#define ENG_TASK_LIMITS 16	/* rate limits of one task */
 
 struct eng_slot {
 	int32_t type_no;	/* dictionary number of the slot type's name; 1 = "default", 2 = "durable" */
@@ -55,10 +56,19 @@ struct eng_entry {
 	int32_t limit;		/* the task's own, for the whole key; -1: the strategy's */
 };
 
+/* What each attempt of a task takes out of one rate limit; a task names no limit twice. */
+struct eng_limit {
+	uint64_t bucket;	/* hash of tenant and key; never 0 */
+	int32_t units;		/* at least 0 */
+	int32_t limit;		/* it brings along, with a window; -1: it does not */
+	int64_t window_us;
+};
+
 enum ev_kind {
 	/* dictionaries */
 	EV_STEP,		/* step known or changed; before any task of it */
 	EV_STRATEGY,		/* strategy known or changed; before any step that has it */
+	EV_BUCKET,		/* rate limit set by request, deleted, or restored (before any task) */
 	EV_WORKER,		/* worker registered (or restored at start: .restored, silent since now) */
 	EV_LABELS,		/* the worker's labels are .worker.labels now, all of them */
 	/* workers */
@@ -105,6 +115,14 @@ struct ev_strategy {
 	enum conc kind;
 	int32_t max_runs;
 };
+struct ev_bucket {
+	uint64_t hash;
+	int32_t limit;			/* -1: deleted */
+	int64_t window_us;
+	bool restored, is_dynamic;
+	int32_t value;			/* restored: of its window, which began at */
+	int64_t since;			/* wall_us; INT64_MIN: it is full */
+};
 struct ev_worker {
 	int32_t worker_no, tenant_no;
 	struct eng_slot slots[ENG_SLOT_TYPES];
@@ -124,6 +142,8 @@ struct ev_new {
 	enum attempt_status status;
 	const char *text;		/* borrowed for the call */
 	struct eng_entry entries[ENG_STEP_ENTRIES];	/* as many as its step has strategies; unless it is over */
+	const struct eng_limit *limits;	/* borrowed for the call */
+	uint32_t n_limits;
 	struct eng_place place;
 };
 struct ev_restore {			/* times are wall_us, INT64_MIN: null */
@@ -137,6 +157,8 @@ struct ev_restore {			/* times are wall_us, INT64_MIN: null */
 	int64_t parent_id;
 	bool is_orphan;			/* its parent was cancelled: so is it */
 	struct eng_entry entries[ENG_STEP_ENTRIES];
+	const struct eng_limit *limits;	/* borrowed for the call */
+	uint32_t n_limits;
 	struct eng_place place;
 };
 struct ev {
@@ -164,6 +186,7 @@ struct ev {
 	union {
 		struct ev_step step;
 		struct ev_strategy strategy;
+		struct ev_bucket bucket;
 		struct ev_worker worker;
 		struct ev_new new;
 		struct ev_restore restore;
@@ -181,7 +204,8 @@ enum fx_kind {
 	FX_TOUCH,	/* live.due_at (refresh) and/or live flags (slot released) */
 	FX_REVIVE,	/* of a task that had ended: live(queued) */
 	FX_LOAD,	/* window load of (tenant, action, rank, lane), up to .limit; answered by LOADED..., LOAD_DONE */
-	FX_NOTE,	/* timeline */
+	FX_BUCKET,	/* rate limit .lane of .tenant_no: .value of .max (-1: delete), .window_us from .started_at; the last of a flush counts */
+	FX_NOTE,	/* timeline; NOTE_RATE_LIMITED: .limit units wanted, of bucket .lane, which has .value of .max, refilled at .due_at */
 	FX_SEAL,
 	/* releasing: after the commit */
 	FX_SCAN,	/* read queue_item of (tenant, action, rank) with due_at <= .due_at, up to .limit; answered by EXPIRED..., SCAN_DONE.
@@ -206,7 +230,9 @@ struct fx {
 	int64_t queued_at, assigned_at, started_at, finished_at, due_at;	/* wall_us, INT64_MIN null */
 	int32_t index, start_index;
 	uint32_t limit;
-	bool in_tail, released;
+	int32_t value, max;
+	int64_t window_us;
+	bool in_tail, released, is_dynamic;
 	uint8_t note;			/* enum note_kind */
 	enum err_code code;		/* ANSWER */
 	const char *text;		/* ANSWER error, END/RETRY engine-made error text (static or on the fx list's arena): when payload is NULL */
@@ -247,6 +273,8 @@ struct eng_task_view {
 	int16_t attempt;
 	int64_t queued_at, assigned_at, started_at, due_at;
 	uint64_t waits_for;		/* key in which it waits for a place; 0: none */
+	uint64_t limited_by;		/* bucket it is parked with, for want of .units; 0: none */
+	int32_t units;
 };
 bool engine_task(const struct engine *e, int64_t id, struct eng_task_view *ret);
 bool engine_has_step(const struct engine *e, int32_t step_no);
@@ -264,6 +292,12 @@ struct eng_key_view {
 	int64_t holder;			/* the one that holds a place longest */
 };
 bool engine_key(const struct engine *e, uint64_t key, struct eng_key_view *ret);
+struct eng_bucket_view {
+	int32_t limit, value;		/* limit -1: nobody has said */
+	int64_t window_us, refill_at;	/* wall_us; INT64_MIN: it is full */
+	bool is_dynamic;		/* tasks have brought it along */
+};
+bool engine_bucket(const struct engine *e, uint64_t bucket, struct eng_bucket_view *ret);
 struct eng_stats { uint64_t queued, running, backoff, workers, tails; };
 struct eng_stats engine_stats(const struct engine *e);
 #endif

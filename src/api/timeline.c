@@ -24,6 +24,7 @@ const char *tl_name(enum tl_kind k)
 		[TL_SLOT_RELEASED] = "SLOT_RELEASED",
 		[TL_TIMEOUT_REFRESHED] = "TIMEOUT_REFRESHED",
 		[TL_COULD_NOT_SEND] = "COULD_NOT_SEND_TO_WORKER",
+		[TL_REQUEUED_RATE_LIMIT] = "REQUEUED_RATE_LIMIT",
 		[TL_RETRIED_BY_USER] = "RETRIED_BY_USER",
 	};
 
@@ -148,6 +149,9 @@ static void add_note(struct tl *l, const struct note_view *n)
 		break;
 	case NOTE_COULD_NOT_SEND:
 		kind = TL_COULD_NOT_SEND;
+		break;
+	case NOTE_RATE_LIMITED:
+		kind = TL_REQUEUED_RATE_LIMIT;
 		break;
 	case NOTE_REASSIGNED:		/* shown by the attempt that was lost */
 	case NOTE_CANCEL_REQUESTED:	/* shown by the attempt that was cancelled */

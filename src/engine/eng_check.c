@@ -3,7 +3,7 @@
 #include "eng_int.h"
 
 struct sums {
-	uint64_t waiting, ready, running, backoff, places;
+	uint64_t waiting, ready, running, backoff, places, takes;
 };
 
 #define MUST(cond, ...)                                                   \
@@ -23,14 +23,31 @@ static int32_t units_of(const struct ev_step *s, int32_t type_no)
 /* Held up to where it waits, and all while it runs. */
 static bool check_places(const struct task *t, bool waits, bool runs, struct err *err)
 {
+	bool asks = waits && !t->parked;
+
 	MUST(t->n_places == t->step->def.n_strategies && t->n_held <= t->n_places, "task %lld has %d places of %u", (long long)t->id,
 	     t->n_places, t->step->def.n_strategies);
-	MUST(waits || t->n_held == (runs ? t->n_places : 0), "task %lld holds %d places", (long long)t->id, t->n_held);
+	MUST(asks || t->n_held == (runs ? t->n_places : 0), "task %lld holds %d places", (long long)t->id, t->n_held);
 	for (int i = 0; i < t->n_places; i++) {
 		const struct place *p = &t->places[i];
 
 		MUST(p->is_held == (i < t->n_held) && p->task == t, "task %lld: place %d is held out of order", (long long)t->id, i);
-		MUST(list_linked(&p->node) == (i < t->n_held || (waits && i == t->n_held)), "task %lld: place %d is on no list", (long long)t->id, i);
+		MUST(list_linked(&p->node) == (i < t->n_held || (asks && i == t->n_held)), "task %lld: place %d is on no list", (long long)t->id, i);
+	}
+	return true;
+}
+
+/* Parked with one bucket, for a reason, or let pass by all. */
+static bool check_takes(const struct engine *e, const struct task *t, struct err *err)
+{
+	MUST(!t->parked || t->waits, "task %lld is parked and does not wait", (long long)t->id);
+	for (int i = 0; i < t->n_takes; i++) {
+		const struct take *k = &t->takes[i];
+
+		MUST(imap_get(&e->buckets, (int64_t)k->bucket->hash) == k->bucket && k->task == t, "task %lld has a forgotten bucket", (long long)t->id);
+		MUST(k->has_passed == (t->waits && !t->parked), "task %lld: a bucket let it pass, or did not", (long long)t->id);
+		MUST(list_linked(&k->node) == (t->parked == k || (k->has_passed && t->n_places > 0)), "task %lld: its bucket lists it wrongly",
+		     (long long)t->id);
 	}
 	return true;
 }
@@ -47,10 +64,11 @@ static bool check_task(const struct engine *e, const struct task *t, struct sums
 	MUST(t->step->def.action_no == t->queue->action_no, "task %lld is in another action's queue", id);
 	MUST(list_linked(&t->wnode) == runs, "task %lld has a worker that does not list it", id);
 	MUST(!(waits && runs), "task %lld waits and runs", id);
-	MUST(is_ready == (waits && t->n_held == t->n_places), "task %lld is ready without its places, or has them and is not", id);
+	MUST(is_ready == (waits && !t->parked && t->n_held == t->n_places), "task %lld is ready without its places, or has them and is not", id);
 	MUST(!t->is_unborn && !t->is_refused, "task %lld is still being born", id);
-	if (!check_places(t, waits, runs, err))
+	if (!check_places(t, waits, runs, err) || !check_takes(e, t, err))
 		return false;
+	sums->takes += t->n_takes;
 	MUST(t->rank >= 0 && t->rank <= 3, "task %lld has rank %d", id, t->rank);
 	MUST(t->attempt >= t->app_retries + t->internal_retries, "task %lld: attempt %d is less than %d + %d retries", id, t->attempt,
 	     t->app_retries, t->internal_retries);
@@ -144,7 +162,7 @@ static bool check_rank(const struct queue *q, int rank, uint32_t n, uint32_t n_p
 	MUST(n_plain == r->n_plain, "action %d rank %d: %u ready without a lane, counted %u", q->action_no, rank, n_plain, r->n_plain);
 	MUST(r->plain.cancels.n == 0 || r->plain.loading, "action %d rank %d: cancels wait for no load", q->action_no, rank);
 	MUST(!r->due.it.idx || r->n_tails > 0, "action %d rank %d: a deadline without a tail", q->action_no, rank);
-	MUST(!r->plain.has_rows || r->n_plain > 0 || r->plain.loading, "action %d rank %d: a tail behind an empty head is not loaded",
+	MUST(!r->plain.has_rows || r->n_plain + r->n_parked > 0 || r->plain.loading, "action %d rank %d: a tail behind an empty head is not loaded",
 	     q->action_no, rank);
 	return true;
 }
@@ -224,6 +242,50 @@ static bool check_key(const struct engine *e, const struct key *k, uint64_t *tai
 	return true;
 }
 
+/* Whoever may go on does not wait here, and who waits is looked at again. */
+static bool check_bucket(const struct engine *e, const struct bucket *b, uint64_t *refs, struct err *err)
+{
+	bool has_parked = b->units.v.n > 0;
+	uint64_t parked = 0, tallied = 0;
+	int64_t passed[4] = {0};
+
+	MUST(!list_linked(&b->dirty) && !list_linked(&b->unstored), "a bucket was not decided or not stored");
+	MUST(b->limit == -1 || (b->value >= 0 && b->value <= b->limit), "a bucket has %d units of %d", b->value, b->limit);
+	MUST(b->limit == -1 || b->since != INT64_MIN || b->value == b->limit, "a bucket is not full and no window runs");
+	MUST(b->limits.v.n == 0 || b->limit == b->limits.v.p[0].v, "a bucket has limit %d, a task brought another", b->limit);
+	for (int i = 0; i < 4; i++) {
+		int64_t last = 0;
+
+		LIST_FOREACH(it, &b->parked[i]) {
+			const struct take *k = LIST_ENTRY(it, const struct take, node);
+
+			MUST(k->bucket == b && k->task->parked == k && k->task->rank == i && k->task->id > last, "a bucket has parked a task out of order");
+			MUST(k->units <= b->limit, "a bucket lets a task wait for ever among others");
+			MUST(k->units > b->value || b->due.it.idx > 0, "a task is parked with units there and nobody looks");
+			last = k->task->id;
+			parked++;
+		}
+	}
+	for (size_t i = 0; i < b->units.v.n; i++)
+		tallied += b->units.v.p[i].n;
+	MUST(tallied == parked, "a bucket has parked %llu tasks, counted %llu", (unsigned long long)parked, (unsigned long long)tallied);
+	LIST_FOREACH(it, &b->never)
+		MUST(b->limit == -1 || LIST_ENTRY(it, const struct take, node)->units > b->limit, "a task waits for ever that need not");
+	LIST_FOREACH(it, &b->keyed) {
+		const struct take *k = LIST_ENTRY(it, const struct take, node);
+
+		MUST(b->limit != -1 && k->units <= b->value, "task %lld lacks units and holds places", (long long)k->task->id);
+		passed[k->task->rank] += k->epoch == b->epoch ? k->units : 0;
+	}
+	for (int i = 0; i < 4; i++)
+		MUST(b->passed[i] >= passed[i], "a bucket let %lld units pass, counted %lld", (long long)passed[i], (long long)b->passed[i]);
+	MUST(!has_parked || b->due.it.idx > 0, "a bucket with tasks parked has no deadline");
+	MUST(b->refs > 0 || !b->is_dynamic || b->due.it.idx > 0, "a bucket nobody needs is kept for ever");
+	MUST(imap_get(&e->buckets, (int64_t)b->hash) == b, "a bucket is forgotten");
+	*refs += b->refs;
+	return true;
+}
+
 /* No slot is oversold, none is leaked. */
 static bool check_worker(const struct engine *e, const struct worker *w, struct err *err)
 {
@@ -266,7 +328,7 @@ static bool check_dues(const struct heap *h, struct err *err)
 bool engine_check(const struct engine *e, struct err *err)
 {
 	struct sums sums = {0};
-	uint64_t ready = 0, tails = 0, of_keys = 0, places = 0;
+	uint64_t ready = 0, tails = 0, of_keys = 0, places = 0, takes = 0;
 	size_t it = 0;
 	int64_t key;
 	void *p;
@@ -288,6 +350,11 @@ bool engine_check(const struct engine *e, struct err *err)
 	while ((p = imap_next(&e->keys, &it, &key)))
 		if (!check_key(e, p, &of_keys, &places, err))
 			return false;
+	it = 0;
+	while ((p = imap_next(&e->buckets, &it, &key)))
+		if (!check_bucket(e, p, &takes, err))
+			return false;
+	MUST(takes == sums.takes, "buckets are needed %llu times, counted %llu", (unsigned long long)sums.takes, (unsigned long long)takes);
 	MUST(list_empty(&e->dirty_keys), "a key was not decided");
 	if (!check_dues(&e->dues, err))
 		return false;

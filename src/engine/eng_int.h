@@ -6,7 +6,7 @@
 #include "base/map.h"
 #include "engine/engine.h"
 
-enum due_kind { DUE_TASK, DUE_CONFIRM, DUE_WORKER, DUE_TAIL };
+enum due_kind { DUE_TASK, DUE_CONFIRM, DUE_WORKER, DUE_TAIL, DUE_BUCKET };
 struct due {
 	struct heap_item it;
 	enum due_kind kind;
@@ -54,6 +54,7 @@ struct key {
 	struct list of_strategy;
 	uint64_t refs;			/* places, lanes, tails */
 	uint32_t n_holders, n_waiters, n_rank[4];
+	uint32_t n_parked;		/* tasks whose first key this is and that lack units of a rate limit */
 	struct list holders;		/* of struct place, longest first */
 	struct list waiters[4];		/* by rank, ascending ids */
 	struct list lanes, tails;
@@ -70,6 +71,44 @@ struct place {
 	int32_t limit;
 	bool is_held;
 	int64_t held_at;		/* wall_us */
+};
+
+/* How often each value is there. */
+struct tallied {
+	int64_t v;
+	uint64_t n;
+};
+struct tally {
+	VEC(struct tallied) v;		/* ascending */
+};
+
+/* What may be taken in a window. */
+struct bucket {
+	struct due due;			/* next refill, or when others may try, or it may be forgotten */
+	struct list dirty, unstored;
+	uint64_t hash, refs;		/* refs: takes */
+	int32_t tenant_no, limit, value;	/* limit -1: nobody has said */
+	int64_t window_us, since;	/* wall_us: the window runs; INT64_MIN: nothing was taken, it is full */
+	bool is_dynamic, is_stored, is_deciding;
+	struct tally limits, windows;	/* that tasks have brought along */
+	struct tally units;		/* of the parked */
+	struct list parked[4];		/* of struct take, by rank, ascending ids */
+	struct list never;		/* those that want more than the limit */
+	struct list keyed;		/* have passed, and have places in keys */
+	int64_t passed[4];		/* units of those that have passed in this epoch and are not assigned yet, by rank */
+	uint32_t epoch;
+	int n_rounds;			/* of letting others try */
+	int64_t chunk_at;		/* mono: the next one */
+};
+
+struct take {
+	struct list node;		/* in bucket->parked, never or keyed */
+	struct task *task;
+	struct bucket *bucket;
+	int32_t units, limit;
+	int64_t window_us;
+	uint32_t epoch;
+	bool has_passed, is_tallied;
 };
 
 struct step {
@@ -102,6 +141,9 @@ struct task {
 	bool is_unborn, is_refused;	/* while its first decision is taken: no effect names it yet */
 	uint8_t n_places, n_held;	/* places before n_held are held; the next one is waited for */
 	struct place *places;
+	struct take *takes, *parked;	/* parked: with which of them */
+	uint8_t n_takes;
+	bool is_told, is_renewed;	/* in this attempt: that it is limited; that its budget began anew with its last place */
 	struct task *next_free;
 };
 
@@ -117,6 +159,7 @@ struct tail {
 
 struct rank {
 	uint32_t n, n_plain;		/* ready, over all needs; of them, without lane */
+	uint32_t n_parked;		/* not ready, for want of units */
 	uint64_t turn;			/* of those without lane: together they are one key */
 	uint32_t n_tails;
 	struct tail plain;
@@ -168,8 +211,8 @@ struct recent {
 
 struct engine {
 	struct eng_conf conf;
-	struct imap tasks, steps, queues, workers, needs, strategies, keys;
-	struct list dirty_keys, starving_keys;
+	struct imap tasks, steps, queues, workers, needs, strategies, keys, buckets;
+	struct list dirty_keys, starving_keys, dirty_buckets, unstored_buckets;
 	uint64_t turn;
 	struct heap dues;
 	struct list dirty_queues, dirty_workers;
@@ -181,6 +224,7 @@ struct engine {
 	uint32_t gen;
 	int32_t n_starts;
 	uint64_t n_waiting, n_running, n_backoff, n_tails;
+	bool is_waking;			/* a bucket lets pass */
 	struct recent gone;		/* ended in the tail */
 	struct imap families;
 	struct recent cancelled;	/* that may have spawned */
@@ -196,7 +240,9 @@ int64_t eng_mono(const struct engine *e, int64_t wall_us);
 /* eng_task.c */
 struct task *task_new(struct engine *e, int64_t id);
 void task_free(struct engine *e, struct task *t);
-void task_wait(struct engine *e, struct task *t);		/* for its keys, then in its queue's head; deadline set from due_at */
+void task_wait(struct engine *e, struct task *t);		/* for units, for its keys, then in its queue's head; deadline set from due_at */
+void task_go(struct engine *e, struct task *t);			/* from the first of them on */
+void task_park(struct engine *e, struct task *t);		/* it waits and units are lacking: it gives back what it holds */
 void task_ready(struct engine *e, struct task *t);		/* all its places are held: for a worker */
 void task_unwait(struct engine *e, struct task *t);
 void task_assign(struct engine *e, struct task *t, struct worker *w);	/* slot, state, deadline; no effect */
@@ -240,6 +286,20 @@ void keys_hold(struct engine *e, struct task *t, int64_t since);	/* all, without
 void keys_leave(struct engine *e, struct task *t);
 void keys_free(struct engine *e, struct task *t);
 void keys_run(struct engine *e);			/* decides where something has changed */
+
+/* eng_limit.c */
+void limits_set(struct engine *e, struct task *t, const struct eng_limit *limits, uint32_t n);
+void limits_free(struct engine *e, struct task *t);
+bool limits_wait(struct engine *e, struct task *t);	/* false: it has passed */
+void limits_leave(struct engine *e, struct task *t);	/* it waits no more, or is assigned */
+void limits_note(struct engine *e, struct task *t);	/* that it is parked */
+bool limits_suffice(const struct engine *e, struct task *t);
+void limits_take(struct engine *e, struct task *t);
+void buckets_run(struct engine *e);			/* decides where something has changed */
+void buckets_store(struct engine *e);			/* what has changed, into the pending flush */
+void bucket_due(struct engine *e, struct bucket *b);
+void bucket_event(struct engine *e, const struct ev *ev);
+void bucket_free(struct bucket *b);
 
 /* eng_turn.c */
 void turn_join(struct engine *e, struct task *t);	/* ready, in order */

@@ -210,7 +210,9 @@ static void fill(struct engine *e, struct key *k, int64_t limit)
 		if (t->n_held < t->n_places) {
 			keys_wait(e, t);
 		} else if (!t->is_unborn) {
-			t->due_at = INT64_MIN;	/* its time to be scheduled begins anew */
+			if (!t->is_renewed)
+				t->due_at = INT64_MIN;	/* its time to be scheduled begins anew, once */
+			t->is_renewed = true;
 			task_ready(e, t);
 		}
 	}

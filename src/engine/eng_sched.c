@@ -61,6 +61,7 @@ static void assign(struct engine *e, struct task *t, struct worker *w)
 	task_unwait(e, t);
 	task_assign(e, t, w);
 	(void)eng_store(e, FX_ASSIGN, t);
+	limits_take(e, t);
 	(void)eng_fx(e, FX_PUSH, t);
 }
 
@@ -108,11 +109,14 @@ static bool queue_assign_one(struct engine *e, struct queue *q, struct worker *w
 	while ((n = first_need(q, w, &t))) {
 		struct worker *on = need_pick(n, w);
 
-		if (on) {
+		if (on && limits_suffice(e, t)) {
 			assign(e, t, on);
 			return true;
 		}
-		block(n);
+		if (on)
+			task_park(e, t);
+		else
+			block(n);
 	}
 	return false;
 }
@@ -142,12 +146,13 @@ static void worker_fill(struct engine *e, struct worker *w)
 void settle(struct engine *e)
 {
 	do {
+		buckets_run(e);
 		keys_run(e);
 		family_run(e);
-	} while (!list_empty(&e->dirty_keys));
+	} while (!list_empty(&e->dirty_keys) || !list_empty(&e->dirty_buckets));
 }
 
-void sched_run(struct engine *e)
+static void run_once(struct engine *e)
 {
 	settle(e);
 	while (!list_empty(&e->dirty_workers)) {
@@ -165,5 +170,13 @@ void sched_run(struct engine *e)
 			;
 		tails_load(e, q);
 	}
+}
+
+/* Who is assigned takes units, and who lacks them gives places back: others may come in. */
+void sched_run(struct engine *e)
+{
+	do
+		run_once(e);
+	while (!list_empty(&e->dirty_keys) || !list_empty(&e->dirty_buckets));
 	tails_load_starving(e);
 }

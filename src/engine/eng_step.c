@@ -14,13 +14,14 @@ const struct eng_conf eng_conf_default = {.heads_max = CONF_HEADS_MAX, .head_low
 static uint8_t phase_of(enum fx_kind kind)
 {
 	static const uint8_t phases[] = {[FX_END] = 2, [FX_RETRY] = 3, [FX_INSERT] = 4, [FX_REVIVE] = 4, [FX_LOAD] = 5, [FX_REQUEUE] = 6,
-		[FX_ASSIGN] = 7, [FX_START] = 8, [FX_TOUCH] = 9, [FX_NOTE] = 10};
+		[FX_ASSIGN] = 7, [FX_START] = 8, [FX_TOUCH] = 9, [FX_NOTE] = 10};	/* buckets are of no task */
 
 	return (size_t)kind < ARRAY_LEN(phases) ? phases[kind] : 0;
 }
 
 static void seal(struct engine *e)
 {
+	buckets_store(e);	/* with the assignments that took of them */
 	vec_push(&e->out->v, ((struct fx){.kind = FX_SEAL}));
 	engine_flush_sealed(e);
 }
@@ -103,6 +104,8 @@ struct engine *engine_new(const struct eng_conf *conf)
 	list_init(&e->dirty_queues);
 	list_init(&e->dirty_keys);
 	list_init(&e->starving_keys);
+	list_init(&e->dirty_buckets);
+	list_init(&e->unstored_buckets);
 	list_init(&e->dirty_workers);
 	return e;
 }
@@ -120,11 +123,17 @@ void engine_free(struct engine *e)
 		free(p);
 	}
 	it = 0;
-	while ((p = imap_next(&e->tasks, &it, &key)))
+	while ((p = imap_next(&e->tasks, &it, &key))) {
 		free(((struct task *)p)->places);
+		free(((struct task *)p)->takes);
+	}
 	it = 0;
 	while ((p = imap_next(&e->keys, &it, &key)))
 		key_free(p);
+	it = 0;
+	while ((p = imap_next(&e->buckets, &it, &key)))
+		bucket_free(p);
+	imap_fini(&e->buckets);
 	it = 0;
 	while ((p = imap_next(&e->strategies, &it, &key)))
 		free(p);
@@ -225,6 +234,9 @@ static void dispatch(struct engine *e, const struct ev *ev)
 	case EV_STRATEGY:
 		strategy_event(e, &ev->strategy);
 		break;
+	case EV_BUCKET:
+		bucket_event(e, ev);
+		break;
 	case EV_STEP:
 		step_event(e, &ev->step);
 		break;
@@ -283,6 +295,9 @@ static void fire(struct engine *e)
 		case DUE_WORKER:
 			worker_silent(e, container_of(d, struct worker, silent));
 			break;
+		case DUE_BUCKET:
+			bucket_due(e, container_of(d, struct bucket, due));
+			break;
 		case DUE_TAIL:
 			tail_due(e, container_of(d, struct rank, due));
 			break;
@@ -301,6 +316,7 @@ void engine_step(struct engine *e, struct now now, const struct ev *evs, size_t 
 	settle(e);	/* who gets his place now is not overdue for it */
 	fire(e);
 	sched_run(e);
+	buckets_store(e);
 	e->out = NULL;
 }
 
@@ -319,7 +335,8 @@ bool engine_task(const struct engine *e, int64_t id, struct eng_task_view *ret)
 		.action_no = t->queue->action_no, .worker_no = t->worker ? t->worker->worker_no : 0, .state = t->state,
 		.rank = t->rank, .attempt = t->attempt, .queued_at = t->queued_at, .assigned_at = t->assigned_at,
 		.started_at = t->started_at, .due_at = t->due_at,
-		.waits_for = t->waits && t->n_held < t->n_places ? t->places[t->n_held].key->hash : 0};
+		.limited_by = t->parked ? t->parked->bucket->hash : 0, .units = t->parked ? t->parked->units : 0,
+		.waits_for = t->waits && !t->parked && t->n_held < t->n_places ? t->places[t->n_held].key->hash : 0};
 	return true;
 }
 

@@ -108,7 +108,7 @@ void tails_load(struct engine *e, struct queue *q)
 		uint32_t over = MIN(e->conf.load_max, LOAD_OVER);
 		struct rank *r = &q->ranks[i];
 
-		if (!r->plain.has_rows || r->plain.loading || (is_full && r->n_plain >= over) ||
+		if (!r->plain.has_rows || r->plain.loading || (is_full && r->n_plain + r->n_parked >= over) ||
 		    (r->n_plain >= e->conf.head_low && is_filled(q, i, e->conf.head_low)))
 			continue;
 		tail_load(e, &r->plain, is_full ? over : e->conf.load_max);
@@ -136,7 +136,7 @@ void tails_load_key(struct engine *e, struct key *k)
 			return;
 		if (l->loading || !l->has_rows)
 			continue;
-		if (is_full && k->n_holders + k->n_waiters > 0) {
+		if (is_full && k->n_holders + k->n_waiters + k->n_parked > 0) {
 			list_push_back(&e->starving_keys, &k->starving);
 			return;
 		}

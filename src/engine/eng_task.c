@@ -28,6 +28,7 @@ void task_free(struct engine *e, struct task *t)
 {
 	assert(!list_linked(&t->qnode) && !list_linked(&t->wnode));
 	family_leave(e, t);
+	limits_free(e, t);
 	keys_free(e, t);
 	heap_del(&e->dues, &t->due.it);
 	(void)imap_del(&e->tasks, t->id);
@@ -75,10 +76,26 @@ void task_wait(struct engine *e, struct task *t)
 	e->n_waiting++;
 	t->state = LIVE_QUEUED;
 	set_due(e, t, t->due_at);
+	task_go(e, t);
+}
+
+void task_go(struct engine *e, struct task *t)
+{
+	if (limits_wait(e, t))
+		return;
 	if (t->n_held < t->n_places)
 		keys_wait(e, t);
 	else
 		task_ready(e, t);
+}
+
+void task_park(struct engine *e, struct task *t)
+{
+	task_unwait(e, t);
+	keys_leave(e, t);
+	t->waits = true;
+	e->n_waiting++;
+	task_go(e, t);
 }
 
 /* Its places stay its own. */
@@ -90,6 +107,7 @@ void task_unwait(struct engine *e, struct task *t)
 		return;
 	t->waits = false;
 	e->n_waiting--;
+	limits_leave(e, t);
 	if (!list_linked(&t->qnode))
 		return;
 	turn_leave(e, t);
@@ -188,6 +206,7 @@ static void task_retry(struct engine *e, struct task *t, enum attempt_status sta
 
 	leave_state(e, t);
 	t->attempt++;
+	t->is_told = t->is_renewed = false;
 	t->rank = rank;
 	t->assigned_at = t->started_at = INT64_MIN;
 	t->queued_at = MAX(e->now.wall_us, fx->finished_at);
@@ -362,7 +381,7 @@ static struct tail *tail_for(struct engine *e, struct task *t)
 	if (k->strategy->def.kind != CONC_GROUP_ROUND_ROBIN)
 		return NULL;	/* it waits for nobody, or few do */
 	l = tail_find(e, r, (int64_t)k->hash);
-	if (!l && is_full && k->n_holders + k->n_waiters > 0)
+	if (!l && is_full && k->n_holders + k->n_waiters + k->n_parked > 0)
 		l = tail_make(r, k);
 	if (l)
 		key_newest(e, k, t->id, t->places[0].limit);
@@ -391,21 +410,24 @@ static void on_new(struct engine *e, const struct ev *ev)
 	}
 	family_join(e, t, ev->new.parent_id);
 	keys_set(e, t, ev->new.entries);
+	limits_set(e, t, ev->new.limits, ev->new.n_limits);
 	l = tail_for(e, t);
-	if (!l && t->n_places > 0) {
-		t->is_unborn = true;
+	t->is_unborn = true;
+	if (!l && !limits_wait(e, t) && t->n_places > 0) {
 		keys_wait(e, t);
 		keys_run(e);
-		t->is_unborn = false;
 	}
+	t->is_unborn = false;
 	if (t->is_refused || family_is_orphan(e, t->parent_id)) {	/* it may have taken the place of its own parent */
+		limits_leave(e, t);
 		keys_leave(e, t);
 		born_over(e, t, ev, ATTEMPT_CANCELLED, t->is_refused ? CANCEL_BY_STRATEGY : CANCEL_BY_PARENT);
 		return;
 	}
-	if ((!l || !l->key) && t->n_held == t->n_places && queue_takes_now(e, t->queue, t->need, t->rank))
+	if ((!l || !l->key) && !t->parked && t->n_held == t->n_places && limits_suffice(e, t) && queue_takes_now(e, t->queue, t->need, t->rank))
 		w = need_pick(t->need, NULL);
 	if (w) {
+		limits_leave(e, t);
 		task_assign(e, t, w);
 		l = NULL;
 	} else if (l) {
@@ -415,7 +437,7 @@ static void on_new(struct engine *e, const struct ev *ev)
 		e->n_waiting++;
 		t->state = LIVE_QUEUED;
 		set_due(e, t, t->due_at);
-		if (t->n_held == t->n_places)
+		if (!t->parked && t->n_held == t->n_places)
 			task_ready(e, t);
 	}
 	fx = eng_store(e, FX_INSERT, t);
@@ -423,10 +445,14 @@ static void on_new(struct engine *e, const struct ev *ev)
 	fx->lane = l && l->key ? (int64_t)l->key->hash : 0;
 	fx->payload = ev->payload;
 	eng_answer(e, ev, ERR_OK, NULL);
-	if (w)
+	if (w) {
+		limits_take(e, t);
 		(void)eng_fx(e, FX_PUSH, t);
-	else if (l)
+	} else if (l) {
 		task_free(e, t);
+	} else if (t->parked) {
+		limits_note(e, t);
+	}
 }
 
 static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded)
@@ -452,6 +478,7 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 	t->due_at = r->due_at;
 	family_join(e, t, r->parent_id);
 	keys_set(e, t, r->entries);
+	limits_set(e, t, r->limits, r->n_limits);
 	if (loaded || r->state == LIVE_QUEUED) {
 		task_wait(e, t);
 	} else if (r->state == LIVE_BACKOFF) {
@@ -501,6 +528,7 @@ void task_revive(struct engine *e, const struct ev *ev)
 	t->due_at = after_ms(e, t->schedule_ms);
 	family_join(e, t, r->parent_id);
 	keys_set(e, t, r->entries);
+	limits_set(e, t, r->limits, r->n_limits);
 	(void)eng_store(e, FX_REVIVE, t);
 	task_wait(e, t);
 	eng_answer(e, ev, ERR_OK, NULL);

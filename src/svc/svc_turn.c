@@ -240,6 +240,12 @@ static void build_insert(struct svc *s, const struct fx *fx)
 		flush_live(s->flush, &l);
 }
 
+static void build_bucket(struct svc *s, const struct fx *fx)
+{
+	(void)s;
+	(void)fx;
+}
+
 static void build_row(struct svc *s, const struct fx *fx)
 {
 	struct flush_end e;
@@ -283,6 +289,9 @@ static void build_row(struct svc *s, const struct fx *fx)
 		break;
 	case FX_NOTE:
 		flush_note(s->flush, fx->tenant_no, fx->id, fx->attempt, fx->finished_at, fx->note, str_c(fx->text));
+		break;
+	case FX_BUCKET:
+		build_bucket(s, fx);
 		break;
 	case FX_SEAL:
 	case FX_SCAN:
@@ -404,6 +413,7 @@ static void release_one(struct svc *s, const struct fx *fx, size_t *load)
 	case FX_REQUEUE:
 	case FX_TOUCH:
 	case FX_NOTE:
+	case FX_BUCKET:
 	case FX_SEAL:
 		break;
 	}
@@ -479,17 +489,23 @@ static void pends_open(struct svc *s)
 		list_push_back(&s->pends, &pend_new()->node);
 }
 
-/* Two halves in place of the refused flush, cut so that a stored effect keeps what it releases. */
+/* Two parts in place of the refused flush, cut so that a stored effect keeps what it releases.  Units are taken first: between the
+ * parts, a limit is never exceeded. */
 static void pend_halve(struct svc *s, struct pend *p)
 {
 	struct pend *a = pend_new(), *b = pend_new();
-	size_t storing = 0;
+	size_t storing = 0, buckets = 0;
 
 	pend_uncount(s, p);
+	for (size_t i = 0; i < p->fx.n; i++)
+		buckets += p->fx.p[i].kind == FX_BUCKET;
 	for (size_t i = 0; i < p->fx.n; i++) {
-		if (is_storing(p->fx.p[i].kind))
-			storing++;
-		pend_add(s, storing <= p->n_storing / 2 ? a : b, &p->fx.p[i]);
+		const struct fx *fx = &p->fx.p[i];
+		bool is_first;
+
+		storing += is_storing(fx->kind);
+		is_first = buckets > 0 && buckets < p->n_storing ? fx->kind == FX_BUCKET : storing <= p->n_storing / 2;
+		pend_add(s, is_first ? a : b, fx);
 	}
 	a->halved = b->halved = true;
 	pends_open(s);

@@ -186,6 +186,7 @@ static void choose(struct sim *s)
 	s->is_slow_db = chance(s, 300);
 	s->wall_jumps = chance(s, 250);
 	choose_strategies(s);
+	limits_choose(s);
 	for (int i = 0; i < STEPS_MAX; i++) {
 		int32_t action = (int32_t)(i < s->n_actions ? i : (int)below(s, (uint64_t)s->n_actions));
 

@@ -8,7 +8,8 @@
 #include "engine/engine.h"
 
 enum { ATT_MAX = 40, TENANTS = 2, ACTIONS_MAX = 5, STEPS_MAX = 8, WORKERS_MAX = 8, RANKS = 4, SCAN_MAX = 8,
-	WANTS_MAX = 2, LABELS_MAX = 3, STRATEGIES_MAX = 5 };
+	WANTS_MAX = 2, LABELS_MAX = 3, STRATEGIES_MAX = 5,
+	BUCKETS_MAX = 8, LIMITS_MAX = 2 };
 enum { MS = 1000, SEC = 1000000 };
 
 /* What a run must have met at least once over the fixed seeds, or the simulator proves nothing. */
@@ -23,6 +24,7 @@ enum { MS = 1000, SEC = 1000000 };
 	X(revived) X(replayed_waiting) X(replay_refused)                                                                      \
 	X(keyed) X(key_waits) X(key_limit_changed) X(lane_tail) X(lane_load) X(lane_load_one) X(turns)                         \
 	X(cancelled_newest) X(cancelled_in_progress) X(cancelled_running) X(cancelled_queued) X(refused_at_birth)             \
+	X(limited_task) X(limit_parked) X(limit_put) X(limit_restored) X(limit_dropped) X(limit_refilled)                      \
 	X(label_required) X(label_missed) X(labels_changed) X(desired_met) X(desired_missed)
 enum cover {
 #define COVER_X(n) C_##n,
@@ -55,6 +57,8 @@ struct rec {
 	uint32_t n_wants;
 	struct eng_want wants[WANTS_MAX];
 	struct eng_entry entries[ENG_STEP_ENTRIES];
+	struct eng_limit limits[LIMITS_MAX];
+	uint32_t n_limits;
 	uint64_t turn_key;		/* of the first strategy that lets it wait; 0: none */
 	size_t ready_since;		/* dispatches before it was seen ready; SIZE_MAX: it is not */
 	bool exists, poison, gone, cancel_asked, is_replaying;
@@ -119,6 +123,18 @@ struct worker_model {
 	VEC(struct fx) pushes;		/* not written yet: the stream is full */
 };
 
+struct bucket_model {
+	uint64_t hash;
+	int32_t tenant_no, own_limit;	/* what the seed gave it */
+	int64_t own_window_us;
+	/* its row */
+	bool exists, is_dynamic;
+	int32_t limit, value;
+	int64_t window_us, since;
+	/* what was taken in the window that began so */
+	int64_t window_since, window_taken;
+};
+
 struct dispatch {
 	int32_t action_no;
 	int8_t rank;
@@ -140,6 +156,8 @@ struct sim {
 	struct ev_strategy strategies[STRATEGIES_MAX];
 	int32_t peak[STRATEGIES_MAX];	/* highest limit so far */
 	bool limits_change;
+	bool has_limits, buckets_change, is_halved;	/* rate limits */
+	struct bucket_model buckets[BUCKETS_MAX];
 	unsigned keys;			/* of each strategy */
 	VEC(struct dispatch) dispatches;	/* of this server */
 	int n_steps_def, n_actions, n_workers;
@@ -209,6 +227,16 @@ void keys_check_dispatch(struct sim *s, const struct rec *r, const struct fx *fx
 void keys_check_cancelled(struct sim *s, const struct rec *r, const struct fx *fx);
 void keys_check_step(struct sim *s);
 void check_end(struct sim *s);
+
+/* sim_limits.c: rate limits */
+void limits_choose(struct sim *s);
+void limits_of_task(struct sim *s, struct rec *r);
+void limits_restore(struct sim *s);
+void shell_put_limit(struct sim *s);		/* by request */
+void limits_check_commit(struct sim *s, const struct pend *p);
+void limits_check_idle(struct sim *s);
+void limits_check_step(struct sim *s, const struct rec *r, const struct eng_task_view *v);
+bool limits_same(const struct rec *a, const struct rec *b);
 
 /* sim_shell.c */
 struct timer *server_timer(struct sim *s, int64_t us, void (*fn)(struct sim *, struct timer *), void *p);	/* @p is freed after it */

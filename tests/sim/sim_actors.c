@@ -293,6 +293,7 @@ static struct rec *rec_new(struct sim *s)
 			r->turn_key = r->entries[i].key;
 		s->cover[C_keyed]++;
 	}
+	limits_of_task(s, r);
 	r->poison = !s->calm && chance(s, 4);
 	if (chance(s, 150))
 		r->desired_no = chance(s, 100) ? -1 : (int32_t)(1 + below(s, (uint64_t)s->n_workers));
@@ -337,6 +338,8 @@ static void client_cancel(struct sim *s, struct timer *t)
 	timer_in(s, between(s, MS, (int64_t)s->trigger_ms * 10 * MS), client_cancel);
 	if (s->is_up && s->limits_change && chance(s, 20))
 		shell_limit(s);
+	if (s->is_up && s->has_limits && chance(s, 300))
+		shell_put_limit(s);
 	if (s->open.n && chance(s, 900))
 		r = s->open.p[below(s, s->open.n)];
 	else if (s->all.n)

@@ -194,10 +194,12 @@ static void check_precedence(struct sim *s, const struct rec *r, const struct fx
 		const struct rec *o = s->open.p[i];
 		struct eng_task_view v;
 
-		if (o == r || !asks_the_same(o, r) || !engine_task(s->e, o->id, &v) || v.state != LIVE_QUEUED || v.waits_for)
+		if (o == r || !asks_the_same(o, r) || !limits_same(o, r) || !engine_task(s->e, o->id, &v) || v.state != LIVE_QUEUED || v.waits_for)
 			continue;
-		if (fx->kind == FX_INSERT && step_of(s, o)->n_strategies > 0)
+		if ((fx->kind == FX_INSERT || s->has_limits) && step_of(s, o)->n_strategies > 0)
 			continue;	/* it may have got its places later in this step */
+		if (v.limited_by && v.rank == fx->rank)
+			continue;	/* let pass after those that were */
 		MUST(s, v.rank > fx->rank || (v.rank == fx->rank && (o->id > r->id || o->turn_key != r->turn_key)) || v.queued_at >= s->now.wall_us,
 		     "task %lld of rank %d is given to a worker while %lld of rank %d waits", (long long)r->id, fx->rank, (long long)o->id, v.rank);
 	}

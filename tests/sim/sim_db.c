@@ -324,6 +324,7 @@ void db_commit(struct sim *s, struct pend *p)
 			check_rec(s, s->open.p[i]);
 	check_slots(s);
 	keys_check_commit(s);
+	limits_check_commit(s, p);
 	for (size_t i = 0; i < s->open.n;)
 		if (rec_is_final(s->open.p[i]) || s->open.p[i]->gone)
 			s->open.p[i] = s->open.p[--s->open.n];
@@ -365,5 +366,6 @@ void db_check_idle(struct sim *s)
 	}
 	MUST(s, live == stats.queued + stats.running + stats.backoff, "%llu live rows, %llu tasks in memory", (unsigned long long)live,
 	     (unsigned long long)(stats.queued + stats.running + stats.backoff));
+	limits_check_idle(s);
 	MUST(s, tails <= stats.tails, "%llu tails, %llu are known", (unsigned long long)tails, (unsigned long long)stats.tails);
 }

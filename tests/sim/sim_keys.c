@@ -55,7 +55,7 @@ void keys_check_dispatch(struct sim *s, const struct rec *r, const struct fx *fx
 		const struct rec *o = s->open.p[i];
 		int n = 0;
 
-		if (o == r || o->ready_since == SIZE_MAX || o->turn_key == r->turn_key || o->action_no != r->action_no || o->rank != fx->rank ||
+		if (o == r || o->n_limits || o->ready_since == SIZE_MAX || o->turn_key == r->turn_key || o->action_no != r->action_no || o->rank != fx->rank ||
 		    o->step_no != r->step_no || o->desired_no != r->desired_no || o->has_wants != r->has_wants ||
 		    o->n_wants != r->n_wants || memcmp(o->wants, r->wants, sizeof(o->wants)) != 0)
 			continue;
@@ -100,8 +100,10 @@ void keys_check_step(struct sim *s)
 		struct eng_task_view v;
 		bool is_live = engine_task(s->e, r->id, &v);
 
+		if (is_live)
+			limits_check_step(s, r, &v);
 		s->cover[C_key_waits] += is_live && v.waits_for;
-		if (!is_live || v.state != LIVE_QUEUED || v.waits_for || v.rank != r->rank)
+		if (!is_live || v.state != LIVE_QUEUED || v.waits_for || v.limited_by || v.rank != r->rank)
 			r->ready_since = SIZE_MAX;
 		else if (r->ready_since == SIZE_MAX)
 			r->ready_since = s->dispatches.n;

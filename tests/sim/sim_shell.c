@@ -81,6 +81,8 @@ void shell_trigger(struct sim *s, struct rec *r)
 		.is_over = r->parent && !engine_task(s->e, r->parent->id, &v) && rec_is_cancelled(r->parent), .status = ATTEMPT_CANCELLED,
 		.text = CANCEL_BY_PARENT, .place = place_of(r)};
 	memcpy(ev->new.entries, r->entries, sizeof(ev->new.entries));
+	ev->new.limits = r->limits;
+	ev->new.n_limits = r->n_limits;
 }
 
 static void call_end(struct sim *s, struct call *c, bool ok)
@@ -100,6 +102,8 @@ struct ev_restore row_of(const struct sim *s, const struct rec *r)
 		.user_rank = r->user_rank};
 
 	memcpy(row.entries, r->entries, sizeof(row.entries));
+	row.limits = r->limits;
+	row.n_limits = r->n_limits;
 	return row;
 }
 
@@ -483,13 +487,19 @@ static void refuse_one(struct sim *s, struct pend *p)
 static void pend_halve(struct sim *s, struct pend *p)
 {
 	struct pend *halves[2] = {xcalloc(1, sizeof(*p)), xcalloc(1, sizeof(*p))};
-	uint32_t storing = 0;
+	uint32_t storing = 0, n_buckets = 0;
 
 	halves[0]->halved = halves[1]->halved = true;
+	for (size_t i = 0; i < p->fx.n; i++)
+		n_buckets += p->fx.p[i].kind == FX_BUCKET;
 	for (size_t i = 0; i < p->fx.n; i++) {
-		storing += p->fx.p[i].kind <= FX_NOTE;
-		vec_push(&halves[storing > p->n_storing / 2]->fx, p->fx.p[i]);
-		halves[storing > p->n_storing / 2]->n_storing += p->fx.p[i].kind <= FX_NOTE;
+		const struct fx *fx = &p->fx.p[i];
+		bool is_storing = fx->kind <= FX_NOTE, is_second;
+
+		storing += is_storing;
+		is_second = n_buckets > 0 && n_buckets < p->n_storing ? fx->kind != FX_BUCKET : storing > p->n_storing / 2;
+		vec_push(&halves[is_second]->fx, *fx);
+		halves[is_second]->n_storing += is_storing;
 	}
 	if (!s->pends.n)
 		(void)filling_new(s);
@@ -729,6 +739,7 @@ void shell_start(struct sim *s)
 		shell_event(s, EV_STRATEGY)->strategy = s->strategies[i];
 	for (int i = 0; i < s->n_steps_def; i++)
 		shell_event(s, EV_STEP)->step = s->steps[i];
+	limits_restore(s);
 	restore(s);
 	TRACE(s, "server %u starts", s->gen);
 }
