@@ -121,10 +121,11 @@ create table if not exists hatchet.step (
 	is_on_failure bool not null default false,
 	labels jsonb,				-- what it asks of a worker's labels
 	strategies int4[] not null default '{}',	-- its concurrency chain, in order
+	limits jsonb,				-- its rate limits
 	created_at timestamptz not null default now(),
 	unique (version_no, position)
 );
-alter table hatchet.step add column if not exists labels jsonb, add column if not exists strategies int4[] not null default '{}';
+alter table hatchet.step add column if not exists labels jsonb, add column if not exists limits jsonb, add column if not exists strategies int4[] not null default '{}';
 
 create table if not exists hatchet.worker (
 	worker_no int4 generated always as identity primary key,
@@ -189,10 +190,11 @@ create table if not exists hatchet.task (
 	keys text[],				-- concurrency: one for each strategy of the step
 	key_limits int4[],			-- those it brings along; -1: the strategy's
 	lane int8,				-- of its row in queue_item, if that has one
+	limits jsonb,				-- rate limits: [key, units, limit or -1, window in s]; null: the step's, which are static
 	primary key (tenant_no, id)
 ) partition by range (id);
 alter table hatchet.task add column if not exists desired_worker_no int4, add column if not exists labels jsonb,
-	add column if not exists keys text[], add column if not exists key_limits int4[], add column if not exists lane int8;
+	add column if not exists keys text[], add column if not exists key_limits int4[], add column if not exists lane int8, add column if not exists limits jsonb;
 create index if not exists task_run on hatchet.task (tenant_no, run_id) where run_id <> id;
 do $$
 begin
@@ -356,6 +358,19 @@ begin
 	end loop;
 end
 $$;
+
+-- Rate limits: units that may be taken in a window.  The window began with the first of them; when it is over, all are there again.
+create table if not exists hatchet.rate_limit (
+	tenant_no int4 not null,
+	hash int8 not null,			-- of tenant and key
+	key text not null,
+	limit_value int4 not null,
+	value int4 not null,			-- left in the window that began at
+	window_start timestamptz,		-- null: nothing was taken
+	window_s int4 not null,
+	is_dynamic bool not null,		-- brought along by tasks; goes when no task needs it and it is full
+	primary key (tenant_no, hash)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
 
 -- Counts, written in the flush that changes them.  status as in v1.RunStatus: so many ended in that minute; 8 + status: of the tasks
 -- created in that minute so many have ended so; 8: so many were created.
@@ -612,14 +627,14 @@ $$;
 
 -- A version per change of checksum, or of what of it is built: equal puts, even at once, make one.  Slot requests are flat: one
 -- row per step and type.  The concurrency chain c_ is that of the only step.
-drop function if exists hatchet.put_workflow(int4, text, text, bytea, bytea, int2, int2, bool, text, text[], text[], int4[], int4[],
-	int4[], int8[], int8[], bool[], bool[], jsonb[], int4[], text[], int4[], text);	-- of schema 2
-drop function if exists hatchet.put_workflow(int4, text, text, bytea, bytea, int2, bool, text, text[], text[], int4[], int4[], int4[],
-	int8[], int8[], bool[], bool[], int4[], text[], int4[], text);	-- of schema 1
+do $$ begin	-- those of older schemas, by other parameters
+	execute coalesce((select string_agg('drop function ' || oid::regprocedure, ';') from pg_proc
+		where pronamespace = 'hatchet'::regnamespace and proname = 'put_workflow'), 'select');
+end $$;
 create or replace function hatchet.put_workflow(p_tenant int4, p_name text, p_description text, p_checksum bytea,
 	p_definition bytea, p_priority int2, p_sticky int2, p_is_dag bool, p_unsupported text, s_readable text[], s_action text[], s_retries int4[],
 	s_backoff_milli int4[], s_backoff_max_s int4[], s_exec_ms int8[], s_schedule_ms int8[], s_durable bool[],
-	s_failure bool[], s_labels jsonb[], slot_step int4[], slot_name text[], slot_units int4[], c_name text[], c_kind int2[],
+	s_failure bool[], s_labels jsonb[], s_limits jsonb[], slot_step int4[], slot_name text[], slot_units int4[], c_name text[], c_kind int2[],
 	c_max_runs int4[], c_expression text[], c_max_runs_expression text[], p_tag text,
 	out r_workflow int4, out r_version int4, out r_is_new bool) language plpgsql as $$
 declare
@@ -655,9 +670,9 @@ begin
 	chain := array(select hatchet.put_strategy(p_tenant, c_name[i], c_kind[i], c_max_runs[i], c_expression[i],
 		c_max_runs_expression[i]) from generate_subscripts(c_kind, 1) i order by i);
 	insert into hatchet.step (version_no, position, readable_id, action_no, retries, backoff_milli, backoff_max_s,
-			exec_ms, schedule_ms, is_durable, is_on_failure, labels, strategies, slot_types, slot_units)
+			exec_ms, schedule_ms, is_durable, is_on_failure, labels, limits, strategies, slot_types, slot_units)
 		select r_version, i, s_readable[i], actions[i], s_retries[i], s_backoff_milli[i], s_backoff_max_s[i],
-			s_exec_ms[i], s_schedule_ms[i], s_durable[i], s_failure[i], s_labels[i], chain,
+			s_exec_ms[i], s_schedule_ms[i], s_durable[i], s_failure[i], s_labels[i], s_limits[i], chain,
 			array(select types[k] from generate_subscripts(slot_step, 1) k where slot_step[k] = i order by k),
 			array(select slot_units[k] from generate_subscripts(slot_step, 1) k where slot_step[k] = i order by k)
 		from generate_subscripts(s_readable, 1) i order by i;
@@ -782,4 +797,4 @@ $$;
 revoke execute on all functions in schema hatchet from public;
 
 -- the number of this schema, as src/store/boot.c has it: a template cluster holds the schema and no instance yet
-comment on schema hatchet is '6';
+comment on schema hatchet is '7';

@@ -40,6 +40,13 @@ struct cat_strategy {		/* one entry of a concurrency chain */
 	struct str expression;		/* of the key */
 	struct str max_runs_expression;	/* n 0: max_runs counts */
 };
+struct cat_limit {		/* a rate limit of a step, as declared */
+	struct str key, key_expr;	/* p NULL: not given; key_expr goes first */
+	int32_t units;
+	struct str units_expr;		/* p NULL: units count */
+	struct str limit_expr;		/* p NULL or -1: what was set for the key counts */
+	int32_t window_s;		/* of the limit that it gives */
+};
 struct cat_workflow;
 struct cat_step {
 	int32_t step_no;
@@ -53,6 +60,8 @@ struct cat_step {
 	bool is_durable, is_on_failure;
 	const struct cat_want *wants;
 	uint32_t n_wants;
+	const struct cat_limit *limits;
+	uint32_t n_limits;
 	struct cat_strategy **strategies;	/* its concurrency chain */
 	uint32_t n_strategies;
 };
@@ -132,6 +141,11 @@ struct str cat_slot_type_name(const struct catalog *c, int32_t type_no);
 struct str cat_wants_format(struct arena *a, const struct cat_want *wants, uint32_t n);
 uint32_t cat_wants_parse(struct arena *a, struct str text, const struct cat_want **ret);
 
+/* Likewise the rate limits of a step.  Static: key and units are texts of the definition, and the limit is set elsewhere. */
+struct str cat_limits_format(struct arena *a, const struct cat_limit *limits, uint32_t n);
+uint32_t cat_limits_parse(struct arena *a, struct str text, const struct cat_limit **ret);
+bool cat_limit_is_static(const struct cat_limit *l);
+
 /* A new version of a workflow, or the present one when @checksum and what is not built equal the latest's.  *ret_version set before @op fires OK.
  * Two equal puts at once make one version. */
 struct cat_put_step {
@@ -142,6 +156,7 @@ struct cat_put_step {
 	int32_t slot_units[CAT_SLOTS];	/* 0 ends */
 	bool is_durable, is_on_failure;
 	struct str labels;		/* cat_wants_format(); p NULL: none */
+	struct str limits;		/* cat_limits_format(); p NULL: none */
 };
 struct cat_put_strategy {
 	struct str name;		/* n 0: not shared */

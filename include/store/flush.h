@@ -30,6 +30,7 @@ struct flush_task {	/* hatchet.task */
 	struct str labels;		/* what is asked of labels in place of the step's, cat_wants_format(); p NULL: null */
 	struct str keys, key_limits;	/* of its concurrency chain, as array literals; p NULL: null */
 	int64_t lane;			/* of its row in queue_item; 0: null */
+	struct str limits;		/* its rate limits; p NULL: null */
 };
 void flush_task(struct flush *f, const struct flush_task *t);
 
@@ -71,6 +72,15 @@ void flush_void_start(struct flush *f, uint32_t index);
 void flush_requeue(struct flush *f, int32_t tenant_no, int64_t id, int64_t queued_at, int64_t due_at);	/* backoff over: state queued */
 void flush_touch(struct flush *f, int32_t tenant_no, int64_t id, int64_t due_at, bool released);	/* due_at INT64_MIN: keep */
 void flush_note(struct flush *f, int32_t tenant_no, int64_t task_id, int16_t attempt, int64_t at, int kind, struct str body);
+struct flush_bucket {	/* hatchet.rate_limit */
+	int32_t tenant_no;
+	int64_t hash;
+	struct str key;
+	int32_t limit, value, window_s;	/* limit -1: delete */
+	int64_t window_start;		/* wall_us, INT64_MIN: null */
+	bool is_dynamic;
+};
+void flush_bucket(struct flush *f, const struct flush_bucket *b);	/* of two with one hash the last one counts */
 /* @lane 0: by age among all without one; else of that lane */
 void flush_load(struct flush *f, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t lane, uint32_t limit);
 
@@ -92,6 +102,7 @@ struct loaded_row {
 	int64_t *key_limits;		/* on the arena */
 	size_t n_key_limits;
 	int64_t lane;
+	struct str limits;		/* as in flush_task, always set */
 };
 size_t flush_loads(const struct flush *f);
 size_t flush_loaded(const struct flush *f, size_t load, struct arena *a, struct loaded_row **ret);

@@ -121,6 +121,7 @@ struct live_row {
 	int64_t lane;				/* 0: none */
 	int16_t priority;			/* of live rows, and */
 	struct str keys; int64_t *key_limits; size_t n_key_limits;	/* as in struct loaded_row */
+	struct str limits;
 };
 struct read_live { struct live_row *p; uint32_t n; };
 void read_live(struct db *db, struct arena *a, struct read_live *ret, struct op *op);
@@ -131,6 +132,17 @@ struct tail_row {
 struct read_tails { struct tail_row *p; uint32_t n; };
 void read_tails(struct db *db, struct arena *a, struct read_tails *ret, struct op *op);	/* loose index scan, earliest due each */
 void read_lanes(struct db *db, struct arena *a, struct read_tails *ret, struct op *op);	/* tails of keys, one row for each */
+/* Rate limits: every row, for recovery; a page of a tenant's, values as of now. */
+struct limit_row {
+	int32_t tenant_no; int64_t hash; struct str key; int32_t limit, value, window_s;
+	int64_t window_start;			/* INT64_MIN: nothing was taken */
+	bool is_dynamic;
+};
+struct read_limits { struct limit_row *p; uint32_t n; int64_t total; };
+void read_limits(struct db *db, struct arena *a, struct read_limits *ret, struct op *op);
+enum limit_order { LIMITS_BY_VALUE = 1, LIMITS_BY_LIMIT, LIMITS_BY_KEY };
+struct limit_filter { int32_t tenant_no; struct str search; enum limit_order order; bool is_descending; uint32_t offset, limit; };
+void read_limit_page(struct db *db, struct arena *a, const struct limit_filter *f, struct read_limits *ret, struct op *op);
 void read_max_id(struct db *db, struct arena *a, int64_t *ret, struct op *op);	/* over task and event; 0: none */
 /* Tail rows due by @due_at: ascending due, up to @limit; *ret_next_due the earliest later one, INT64_MIN none. */
 void read_tail_due(struct db *db, struct arena *a, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t due_at, uint32_t limit,

@@ -52,6 +52,7 @@ struct svc_trigger_item {
 	struct str labels;		/* the same, cat_wants_format(); p NULL: the step's */
 	const struct uuid *request;	/* SQL request that it comes of, which leaves the inbox with it; NULL: none */
 	struct str keys, key_limits;	/* out: of its concurrency chain, array literals; p NULL: none */
+	struct str limits;		/* out: its rate limits, if any is dynamic, as JSON; p NULL: none */
 	int64_t id;			/* out: task id = run id */
 };
 void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *items, uint32_t n, struct op *op);
@@ -66,6 +67,8 @@ void svc_cancel(struct svc *s, int32_t tenant_no, const int64_t *ids, uint32_t n
 /* Each of @ids that has ended or waits runs again as its next attempt, and so does what was cancelled with it.  @ret_ok: which of them;
  * @ids and @ret_ok live until @op. */
 void svc_replay(struct svc *s, int32_t tenant_no, const int64_t *ids, size_t n, bool *ret_ok, struct op *op);
+/* Sets the units of a rate limit, or deletes it (@limit -1): stored when @op fires. */
+void svc_put_rate_limit(struct svc *s, int32_t tenant_no, struct str key, int32_t limit, int32_t window_s, struct op *op);
 void svc_release_slot(struct svc *s, int32_t tenant_no, int64_t id, struct op *op);	/* NOT_FOUND if not assigned */
 void svc_refresh_timeout(struct svc *s, int32_t tenant_no, int64_t id, int64_t ms, int64_t *ret_timeout_at_us, struct op *op);
 

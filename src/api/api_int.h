@@ -160,6 +160,13 @@ size_t query_meta(struct req *r, const char *name, struct str **ret);
 bool query_workflows(struct req *r, const char *name, int32_t **ret, uint32_t *ret_n, struct err *err) MUST_USE;
 int32_t workflow_no_of(struct req *r, const struct uuid *u);
 
+/* rate_limits.c */
+bool rate_limits_check(const V1__CreateTaskOpts *t, const char *task, struct err *err) MUST_USE;
+struct str rate_limits_of(struct arena *a, const V1__CreateTaskOpts *t);	/* cat_limits_format(); p NULL: none */
+struct step *rpc_put_rate_limit(struct req *r);
+struct step *rest_rate_limit_list(struct req *r);
+struct step *rest_rate_limit_delete(struct req *r);
+
 /* page_mark.c: the run at which the rows before @offset of this list end; 0: not known. */
 int64_t page_mark_get(struct req *r, const struct run_filter *f, uint32_t offset);
 void page_mark_set(struct req *r, const struct run_filter *f, uint32_t offset, int64_t id);
@@ -206,6 +213,8 @@ bool def_make(struct arena *a, const V1__CreateWorkflowVersionRequest *in, struc
 bool labels_check(V1__DesiredWorkerLabelsEntry **e, size_t n, const char *field, struct err *err) MUST_USE;
 uint32_t labels_read(struct arena *a, V1__DesiredWorkerLabelsEntry **e, size_t n, const struct cat_want **ret);
 /* strategies.c: concurrency.  Entries are checked alone, then with those of other workflows: all take shared ones in one order. */
+/* It compiles, and can be of one of @kinds. */
+bool expression_check(ProtobufCBinaryData in, unsigned kinds, const char *kind_name, const char *field, struct err *err) MUST_USE;
 bool concurrency_check(const V1__Concurrency *c, const char *field, struct err *err) MUST_USE;
 bool def_strategies(struct arena *a, const V1__CreateWorkflowVersionRequest *norm, struct cat_put *put, struct err *err) MUST_USE;
 bool def_order_of_shared(struct req *r, const struct cat_put *put, struct err *err) MUST_USE;

@@ -35,7 +35,7 @@ const struct rpc_method api_rpcs[] = {
 	{WORKFLOWS "BulkTriggerWorkflow", RPC_UNARY, rpc_bulk_trigger_workflow, PARTLY,
 	 "as TriggerWorkflow; all or none, at most 10000 runs in one call"},
 	{WORKFLOWS "ScheduleWorkflow", RPC_UNARY, NULL, NOT_YET, "schedules"},
-	{WORKFLOWS "PutRateLimit", RPC_UNARY, NULL, NOT_YET, "rate limits"},
+	{WORKFLOWS "PutRateLimit", RPC_UNARY, rpc_put_rate_limit, DONE, NULL},
 	{WORKFLOWS "PutWorkflow", RPC_UNARY, NULL, NOT_YET, "deprecated; use v1.AdminService/PutWorkflow"},
 	{ADMIN "PutWorkflow", RPC_UNARY, rpc_put_workflow, PARTLY,
 	 "every definition without durable tasks is stored whole; runs of one that uses more than one task, an on-failure task, "

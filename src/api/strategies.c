@@ -8,8 +8,7 @@
 
 enum { TEXT_BYTES_MAX = 16384, NAME_BYTES_MAX = 512 };
 
-/* It compiles, and can be of one of @kinds. */
-static bool expression_check(ProtobufCBinaryData in, unsigned kinds, const char *kind_name, const char *field, struct err *err)
+bool expression_check(ProtobufCBinaryData in, unsigned kinds, const char *kind_name, const char *field, struct err *err)
 {
 	struct arena *a = arena_new(32u << 20);
 	const struct cel_prog *p;

@@ -125,24 +125,6 @@ static bool slots_check(const V1__CreateTaskOpts *t, const char *task, struct er
 	return true;
 }
 
-static bool rate_limits_check(const V1__CreateTaskOpts *t, const char *task, struct err *err)
-{
-	char f[96];
-
-	for (size_t i = 0; i < t->n_rate_limits; i++) {
-		const V1__CreateTaskRateLimit *l = t->rate_limits[i];
-
-		(void)snprintf(f, sizeof(f), "%s.rate_limits[%zu]", task, i);
-		if (!text_short(l->key, f, err))
-			return false;
-		if (!l->key.len && !PB_HAS(l, key_expr))
-			return err_set(err, ERR_INVALID, "%s: needs key or key_expr", f);
-		if (!PB_HAS(l, units) && !PB_HAS(l, units_expr))
-			return err_set(err, ERR_INVALID, "%s: needs units or units_expr", f);
-	}
-	return true;
-}
-
 static bool batch_check(const V1__TaskBatchConfig *b, const char *task, struct err *err)
 {
 	char f[96];

@@ -197,14 +197,13 @@ V1__CreateWorkflowVersionRequest *def_normalise(struct arena *a, const V1__Creat
 
 struct wants {
 	const V1__CreateWorkflowVersionRequest *m;
-	bool rate_limits, batch, conditions;
+	bool batch, conditions;
 };
 
 static void task_wants(struct wants *w, const V1__CreateTaskOpts *t)
 {
 	const V1__TaskConditions *c = t->conditions;
 
-	w->rate_limits |= t->n_rate_limits > 0;
 	w->batch |= t->batch != NULL;
 	w->conditions |= c && c->n_parent_override_conditions + c->n_sleep_conditions + c->n_user_event_conditions > 0;
 }
@@ -224,7 +223,6 @@ struct str def_unsupported(struct arena *a, const V1__CreateWorkflowVersionReque
 	} words[] = {
 		{m->n_tasks > 1, "more than one task"},
 		{m->on_failure_task != NULL, "an on-failure task"},
-		{w.rate_limits, "rate limits"},
 		{w.batch, "batch"},
 		{w.conditions, "conditions"},
 		{m->idempotency != NULL, "idempotency"},
@@ -271,6 +269,7 @@ static bool step_fill(struct arena *a, const V1__CreateTaskOpts *t, bool on_fail
 	n_wants = labels_read(a, t->worker_labels, t->n_worker_labels, &wants);
 	if (n_wants)
 		s->labels = cat_wants_format(a, wants, n_wants);
+	s->limits = rate_limits_of(a, t);
 	return true;
 }
 

@@ -16,9 +16,9 @@
 enum kind {
 	KIND_TAKEN_UP, KIND_ATTEMPT, KIND_LIVE_DELETE, KIND_TAIL_DELETE, KIND_STAT, KIND_RETRY, KIND_TASK, KIND_INBOX, KIND_LIVE, KIND_TAIL,
 	KIND_LOAD,	/* one query each, not columns */
-	KIND_REQUEUE, KIND_ASSIGN, KIND_START, KIND_TOUCH, KIND_NOTE, KINDS
+	KIND_REQUEUE, KIND_ASSIGN, KIND_START, KIND_TOUCH, KIND_NOTE, KIND_BUCKET, KIND_BUCKET_DELETE, KINDS
 };
-#define COLS_MAX 22
+#define COLS_MAX 23
 
 /* columns: 2 4 8 ints, b bool, t text, y bytea, j jsonb, w time, u uuid */
 static const struct {
@@ -31,7 +31,7 @@ static const struct {
 	[KIND_TAIL_DELETE] = {SQL_QUEUE_ITEM_DELETE, "44284"},
 	[KIND_STAT] = {SQL_STAT_MINUTE, "4w4288"},
 	[KIND_RETRY] = {SQL_LIVE_RETRY, "4822222ww"},
-	[KIND_TASK] = {SQL_TASK_INSERT, "488444422484t88yj4jtt8"},
+	[KIND_TASK] = {SQL_TASK_INSERT, "488444422484t88yj4jtt8j"},
 	[KIND_INBOX] = {SQL_INBOX_TAKEN, "4u8"},
 	[KIND_LIVE] = {SQL_LIVE_INSERT, "4822222444wwww"},
 	[KIND_TAIL] = {SQL_QUEUE_ITEM_INSERT, "4428222ww84"},
@@ -41,6 +41,8 @@ static const struct {
 	[KIND_START] = {SQL_LIVE_START, "48w"},
 	[KIND_TOUCH] = {SQL_LIVE_TOUCH, "48wb"},
 	[KIND_NOTE] = {SQL_NOTE_INSERT, "482w2t"},
+	[KIND_BUCKET] = {SQL_RATE_LIMIT_PUT, "48t44w4b"},
+	[KIND_BUCKET_DELETE] = {SQL_RATE_LIMIT_DELETE, "48"},
 };
 
 struct start {
@@ -72,6 +74,9 @@ struct flush {
 	VEC(struct touch) touches;
 	struct imap touched;	/* id -> 1 + index in touches */
 	VEC(struct stat) stats;
+	VEC(struct flush_bucket) buckets;
+	struct arena *texts;	/* their keys */
+	struct imap bucketed;	/* hash -> 1 + index in buckets */
 	VEC(struct load) loads;
 	const struct db_rows *back;	/* WindowLoaded, after a lost reply */
 	size_t n_void, rows;
@@ -105,6 +110,7 @@ struct flush *flush_new(void)
 {
 	struct flush *f = xcalloc(1, sizeof(*f));
 
+	f->texts = arena_new(1u << 30);
 	for (int k = 0; k < KINDS; k++)
 		for (unsigned i = 0; kinds[k].cols[i]; i++)
 			f->cols[k][i] = db_col_new(col_type(kinds[k].cols[i]));
@@ -122,6 +128,9 @@ void flush_free(struct flush *f)
 	vec_fini(&f->touches);
 	imap_fini(&f->touched);
 	vec_fini(&f->stats);
+	vec_fini(&f->buckets);
+	arena_free(f->texts);
+	imap_fini(&f->bucketed);
 	vec_fini(&f->loads);
 	free(f);
 }
@@ -136,6 +145,10 @@ void flush_reset(struct flush *f)
 	if (f->touched.n)
 		imap_fini(&f->touched);
 	vec_clear(&f->stats);
+	vec_clear(&f->buckets);
+	arena_reset(f->texts);
+	if (f->bucketed.n)
+		imap_fini(&f->bucketed);
 	vec_clear(&f->loads);
 	f->back = NULL;
 	f->n_void = f->rows = 0;
@@ -201,6 +214,7 @@ void flush_task(struct flush *f, const struct flush_task *t)
 	db_col_text(*c++, t->keys);
 	db_col_text(*c++, t->key_limits);
 	db_col_int(*c++, t->lane);
+	db_col_text(*c++, t->limits);
 	count_made(f, t->tenant_no, t->id, t->workflow_no, STAT_MADE, 1);
 	f->rows++;
 }
@@ -395,6 +409,23 @@ void flush_note(struct flush *f, int32_t tenant_no, int64_t task_id, int16_t att
 	f->rows++;
 }
 
+void flush_bucket(struct flush *f, const struct flush_bucket *b)
+{
+	size_t known = (size_t)(uintptr_t)imap_get(&f->bucketed, b->hash);
+
+	if (known) {
+		struct str key = f->buckets.p[known - 1].key;
+
+		f->buckets.p[known - 1] = *b;
+		f->buckets.p[known - 1].key = key.p ? key : arena_dup(f->texts, b->key);
+		return;
+	}
+	vec_push(&f->buckets, *b);
+	f->buckets.p[f->buckets.n - 1].key = arena_dup(f->texts, b->key);
+	(void)imap_put(&f->bucketed, b->hash, (void *)(uintptr_t)f->buckets.n);
+	f->rows++;
+}
+
 void flush_load(struct flush *f, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t lane, uint32_t limit)
 {
 	vec_push(&f->loads, ((struct load){tenant_no, action_no, rank, lane, limit, NULL}));
@@ -445,6 +476,31 @@ static void fill_touches(struct flush *f)
 		db_col_int(c[1], f->touches.p[i].id);
 		db_col_time(c[2], f->touches.p[i].due_at);
 		db_col_int(c[3], f->touches.p[i].released);
+	}
+}
+
+static void fill_buckets(struct flush *f)
+{
+	struct db_col **c = f->cols[KIND_BUCKET], **d = f->cols[KIND_BUCKET_DELETE];
+
+	reset_cols(f, KIND_BUCKET);
+	reset_cols(f, KIND_BUCKET_DELETE);
+	for (size_t i = 0; i < f->buckets.n; i++) {
+		const struct flush_bucket *b = &f->buckets.p[i];
+
+		if (b->limit < 0) {
+			db_col_int(d[0], b->tenant_no);
+			db_col_int(d[1], b->hash);
+			continue;
+		}
+		db_col_int(c[0], b->tenant_no);
+		db_col_int(c[1], b->hash);
+		db_col_text(c[2], b->key);
+		db_col_int(c[3], b->limit);
+		db_col_int(c[4], b->value);
+		db_col_time(c[5], b->window_start);
+		db_col_int(c[6], b->window_s);
+		db_col_int(c[7], b->is_dynamic);
 	}
 }
 
@@ -520,6 +576,7 @@ void flush_add_to(struct flush *f, struct arena *a, struct db_tx *tx, int32_t en
 	fill_stats(f);
 	fill_starts(f);
 	fill_touches(f);
+	fill_buckets(f);
 	for (int k = 0; k < KINDS; k++) {
 		if (k == KIND_LOAD)
 			add_loads(f, a, tx, flush_no);
@@ -548,7 +605,8 @@ static void loaded_row(const struct db_rows *rows, unsigned i, struct arena *a, 
 		.parent_id = db_get_int(rows, i, 16), .child_index = db_is_null(rows, i, 17) ? -1 : (int32_t)db_get_int(rows, i, 17),
 		.child_key = db_get_text(rows, i, 18), .desired_no = db_is_null(rows, i, 19) ? 0 : (int32_t)db_get_int(rows, i, 19),
 		.labels = db_get_text(rows, i, 20), .is_orphan = db_get_bool(rows, i, 21),
-		.keys = db_get_text(rows, i, 22), .lane = db_get_int(rows, i, 24)};
+		.keys = db_get_text(rows, i, 22), .lane = db_get_int(rows, i, 24),
+		.limits = db_get_text(rows, i, 25)};
 	r->n_key_limits = r->keys.n ? db_get_ints(rows, i, 23, a, &r->key_limits) : 0;
 }
 

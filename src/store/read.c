@@ -197,6 +197,7 @@ static void live_done(struct op *op, const struct err *err)
 			l->keys = arena_dup(r->a, db_get_text(rows, i, 21));
 			l->n_key_limits = l->keys.n ? db_get_ints(rows, i, 22, r->a, &l->key_limits) : 0;
 			l->lane = db_get_int(rows, i, 23);
+			l->limits = arena_dup(r->a, db_get_text(rows, i, 24));
 		}
 	}
 	op_done(r->user, err);

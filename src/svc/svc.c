@@ -88,6 +88,7 @@ struct svc *svc_new(const struct svc_conf *conf)
 	s->owner = owner_new(&owner);
 	s->logs = log_writer_new(s->db);
 	s->events = event_writer_new(s->db);
+	limits_init(s);
 	svc_turn_init(s);
 	svc_worker_init(s);
 	s->front = front_new(s);
@@ -161,6 +162,7 @@ void svc_free(struct svc *s)
 	front_free(s->front);
 	svc_turn_fini(s);
 	keys_fini(s);
+	limits_fini(s);
 	imap_fini(&s->replaying);
 	if (s->load_timer)
 		timer_free(s->load_timer);

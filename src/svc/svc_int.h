@@ -6,12 +6,13 @@
 #include "base/config.h"
 #include "base/map.h"
 #include "base/vec.h"
+#include "cel/cel.h"
 #include "store/owner.h"
 #include "svc/svc.h"
 
 /* One call from outside that waits for the engine's answer: the `ref` of its events.
  * Payloads are borrowed from the caller until its op fires. */
-enum call_kind { CALL_TRIGGER, CALL_REPORT, CALL_CANCEL, CALL_SLOT, CALL_REFRESH, CALL_REPLAY };
+enum call_kind { CALL_TRIGGER, CALL_REPORT, CALL_CANCEL, CALL_SLOT, CALL_REFRESH, CALL_REPLAY, CALL_LIMIT };
 struct call {
 	enum call_kind kind;
 	struct op *op;
@@ -119,6 +120,9 @@ struct svc {
 	uint64_t fetch_engine_no;	/* who asked; another one now: its pushes are void */
 
 	struct imap strategy_progs;	/* strategy_no -> struct strategy_progs */
+	struct imap limit_progs;	/* step_no -> struct step_progs */
+	struct imap limit_names;	/* hash -> struct limit_name */
+	size_t limit_names_kept;	/* more than so many: a sweep */
 
 	struct imap replaying;		/* ids */
 
@@ -155,6 +159,7 @@ struct svc {
 	int64_t load_max_id;
 	struct read_live load_live;
 	struct read_tails load_tails, load_lanes;
+	struct read_limits load_limits;
 
 	struct svc_figures figures;
 };
@@ -205,9 +210,39 @@ struct eng_place svc_place(struct svc *s, int32_t desired_no, bool has_wants, co
 struct eng_place svc_place_stored(struct svc *s, int32_t desired_no, struct str labels);
 const struct eng_label *svc_labels(struct svc *s, const struct cat_worker *w);
 
+/* svc_eval.c */
+struct eval {
+	struct svc *s;
+	struct arena *a;		/* of the caller: what stays */
+	struct arena *scratch;
+	struct cel_val vars[3];
+	const char *why;		/* set when an expression fails */
+};
+/* What becomes of the expressions of an item that has its id, also in the item; what fails is the text of the task's error. */
+struct made {
+	struct eng_entry entries[ENG_STEP_ENTRIES];
+	const struct eng_limit *limits;	/* in the memory of this turn */
+	uint32_t n_limits;
+};
+const char *eval_task(struct svc *s, struct svc_trigger_item *it, struct made *ret);
+bool eval_fail(struct eval *e, struct str expression, const char *why);	/* false */
+bool eval_run(struct eval *e, const struct cel_prog *p, struct str expression, unsigned kinds, struct cel_val *ret);
+bool eval_key(struct eval *e, const struct cel_prog *p, struct str expression, struct str *ret);
+bool eval_number(struct eval *e, const struct cel_prog *p, struct str expression, double *ret);
+
+/* svc_limit.c */
+void limits_init(struct svc *s);
+void limits_fini(struct svc *s);
+void limits_sweep(struct svc *s);
+bool limits_eval(struct eval *e, struct svc_trigger_item *it, const struct cat_step *step, const struct eng_limit **ret, uint32_t *ret_n);
+void limits_stored(struct svc *s, const struct cat_step *step, struct str stored, const struct eng_limit **ret, uint32_t *ret_n);
+void limits_restore(struct svc *s, const struct read_limits *rows);
+struct str limit_key(const struct svc *s, int64_t hash);
+struct str limit_note(const struct svc *s, const struct fx *fx, struct arena *a);
+void build_bucket(struct svc *s, const struct fx *fx);
+
 /* svc_key.c */
-/* Evaluates the chain of an item that has its id, into @entries and the item; what fails is the text of the task's error. */
-const char *keys_of(struct svc *s, struct svc_trigger_item *it, struct eng_entry *entries);
+bool keys_eval(struct eval *e, struct svc_trigger_item *it, const struct cat_step *step, struct eng_entry *entries);
 void keys_stored(const struct cat_step *step, struct str keys, const int64_t *limits, size_t n_limits, struct eng_entry *entries);
 void keys_fini(struct svc *s);
 void svc_strategy_event(struct svc *s, const struct cat_strategy *st);

@@ -1,9 +1,6 @@
 /* Keys of concurrency: evaluated when a task is made, stored with it, and hashed for the engine, which knows no texts. */
 #include "svc_int.h"
 
-#include "base/uuid.h"
-#include "cel/cel.h"
-
 #include <stdlib.h>
 
 /* The programs of one strategy; a shared one may be declared anew, with other texts. */
@@ -13,7 +10,7 @@ struct strategy_progs {
 	const struct cel_prog *key, *limit;		/* NULL: it does not compile, or there is none */
 };
 
-enum { PROGS_BYTES_MAX = 32 << 20, EVAL_BYTES_MAX = 128 << 20 };
+enum { PROGS_BYTES_MAX = 32 << 20, STORED_BYTES_MAX = 1 << 20 };
 
 static uint64_t hash(int32_t strategy_no, struct str key)
 {
@@ -74,87 +71,36 @@ static void put_element(struct strb *b, struct str s)
 	strb_putc(b, '"');
 }
 
-struct eval {
-	struct svc *s;
-	struct arena *a;		/* of the caller: what stays */
-	struct arena *scratch;
-	struct cel_val vars[3];
-	const char *why;		/* set when an expression fails */
-};
-
-static bool fail(struct eval *e, struct str expression, const char *why)
-{
-	e->why = arena_strf(e->a, "failed to parse step expression (%.*s): %s", (int)MIN(expression.n, 200u), expression.p, why).p;
-	return false;
-}
-
-static bool eval(struct eval *e, const struct cel_prog *p, struct str expression, unsigned kinds, struct cel_val *ret)
-{
-	struct cel_err err;
-
-	if (!p)
-		return fail(e, expression, "it does not compile");
-	return cel_eval_as(p, e->vars, e->scratch, NULL, kinds, ret, &err) || fail(e, expression, err.msg);
-}
-
-static bool eval_key(struct eval *e, const struct cat_strategy *st, struct str *ret)
-{
-	struct cel_val v;
-
-	if (!eval(e, progs_of(e->s, st)->key, st->expression, CEL_K(STRING), &v))
-		return false;
-	if (v.s.n > CONF_KEY_BYTES_MAX)
-		return fail(e, st->expression, arena_strf(e->a, "the key has %zu bytes, at most %d are allowed", v.s.n, CONF_KEY_BYTES_MAX).p);
-	if (memchr(v.s.p ? v.s.p : "", 0, v.s.n))
-		return fail(e, st->expression, "the key holds a zero byte");
-	*ret = arena_dup(e->a, v.s);
-	return true;
-}
-
 /* The limit that this task brings along; -1: none. */
 static bool eval_limit(struct eval *e, const struct cat_strategy *st, int32_t *ret)
 {
-	struct cel_val v;
 	double d;
 
 	*ret = -1;
 	if (!st->max_runs_expression.n)
 		return true;
-	if (!eval(e, progs_of(e->s, st)->limit, st->max_runs_expression, CEL_K(INT) | CEL_K(UINT) | CEL_K(DOUBLE), &v))
+	if (!eval_number(e, progs_of(e->s, st)->limit, st->max_runs_expression, &d))
 		return false;
-	d = v.kind == CEL_DOUBLE ? v.d : v.kind == CEL_UINT ? (double)v.u : (double)v.i;
 	if (!(d >= 0 && d <= INT32_MAX) || d != (double)(int32_t)d)
-		return fail(e, st->max_runs_expression, "the limit must be an integer from 0 to 2147483647");
+		return eval_fail(e, st->max_runs_expression, "the limit must be an integer from 0 to 2147483647");
 	*ret = (int32_t)d;
 	return true;
 }
 
-static bool parse(struct eval *e, const char *field, struct str json, struct cel_val *ret)
-{
-	const struct jv *v;
-	struct err err;
-
-	v = json_parse(e->scratch, json.n ? json : STR("{}"), &err);
-	if (!v || jv_type(v) != JV_OBJ) {
-		e->why = arena_strf(e->a, "failed to parse step expression: %s must be a JSON object", field).p;
-		return false;
-	}
-	*ret = cel_json(v);
-	return true;
-}
-
-static bool evaluate(struct eval *e, struct svc_trigger_item *it, const struct cat_step *step, struct eng_entry *entries)
+bool keys_eval(struct eval *e, struct svc_trigger_item *it, const struct cat_step *step, struct eng_entry *entries)
 {
 	struct strb keys, limits;
 	bool ok = true;
 
+	if (step->n_strategies == 0)
+		return true;
 	strb_init(&keys, 64 << 10);
 	strb_init(&limits, 1 << 10);
 	for (uint32_t i = 0; i < step->n_strategies && ok; i++) {
 		const struct cat_strategy *st = step->strategies[i];
 		struct str key;
 
-		ok = eval_key(e, st, &key) && eval_limit(e, st, &entries[i].limit);
+		ok = eval_key(e, progs_of(e->s, st)->key, st->expression, &key) && eval_limit(e, st, &entries[i].limit);
 		if (!ok)
 			break;
 		entries[i].key = hash(st->strategy_no, key);
@@ -173,25 +119,6 @@ static bool evaluate(struct eval *e, struct svc_trigger_item *it, const struct c
 	return ok;
 }
 
-const char *keys_of(struct svc *s, struct svc_trigger_item *it, struct eng_entry *entries)
-{
-	const struct cat_step *step = it->version->steps[0];
-	struct eval e = {.s = s, .a = it->arena};
-	char text[UUID_TEXT + 1];
-	struct uuid u;
-
-	if (step->n_strategies == 0)
-		return NULL;
-	e.scratch = arena_new(EVAL_BYTES_MAX);
-	id_to_uuid(catalog_id_secret(s->catalog), it->id, &u);
-	uuid_format(&u, text);
-	e.vars[2] = cel_string(str_c(text));
-	if (parse(&e, "input", it->input, &e.vars[0]) && parse(&e, "additional_metadata", it->metadata, &e.vars[1]))
-		(void)evaluate(&e, it, step, entries);
-	arena_free(e.scratch);
-	return e.why;
-}
-
 void keys_stored(const struct cat_step *step, struct str keys, const int64_t *limits, size_t n_limits, struct eng_entry *entries)
 {
 	struct arena *a;
@@ -200,7 +127,7 @@ void keys_stored(const struct cat_step *step, struct str keys, const int64_t *li
 
 	if (!step || step->n_strategies == 0)
 		return;
-	a = arena_new(EVAL_BYTES_MAX);
+	a = arena_new(STORED_BYTES_MAX);
 	v = keys.n ? json_parse(a, keys, &err) : NULL;
 	for (uint32_t i = 0; i < step->n_strategies; i++) {
 		entries[i].key = hash(step->strategies[i]->strategy_no, jv_str(jv_at(v, i)));

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-enum stage { STAGE_CATALOG, STAGE_MAX_ID, STAGE_LIVE, STAGE_TAILS, STAGE_LANES };
+enum stage { STAGE_CATALOG, STAGE_MAX_ID, STAGE_LIVE, STAGE_TAILS, STAGE_LANES, STAGE_LIMITS };
 static const int64_t retry_us = 1000000;
 
 static void load_next(struct op *op, const struct err *err);
@@ -28,6 +28,9 @@ static void load_stage(struct svc *s, enum stage stage)
 		break;
 	case STAGE_LANES:
 		read_lanes(s->db, s->load_arena, &s->load_lanes, &s->load_op);
+		break;
+	case STAGE_LIMITS:
+		read_limits(s->db, s->load_arena, &s->load_limits, &s->load_op);
 		break;
 	}
 }
@@ -97,6 +100,7 @@ static void restore_rows(struct svc *s)
 			.schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms, .released = r->released,
 			.parent_id = r->parent_id, .is_orphan = r->is_orphan, .place = svc_place_stored(s, r->desired_no, r->labels)};
 		keys_stored(cat_step(s->catalog, r->step_no), r->keys, r->key_limits, r->n_key_limits, ev->restore.entries);
+		limits_stored(s, cat_step(s->catalog, r->step_no), r->limits, &ev->restore.limits, &ev->restore.n_limits);
 	}
 	restore_tails(s, &s->load_tails);
 	restore_tails(s, &s->load_lanes);
@@ -112,6 +116,7 @@ static void load_done(struct svc *s)
 	s->engine = engine_new(&conf);
 	engine_id_floor(s->engine, s->load_max_id);
 	restore_dictionaries(s);
+	limits_restore(s, &s->load_limits);
 	restore_rows(s);
 	log_info("active", F_I64("unfinished", s->load_live.n), F_I64("tails", s->load_tails.n));
 	arena_free(s->load_arena);
@@ -142,7 +147,7 @@ static void load_next(struct op *op, const struct err *err)
 		timer_set(s->load_timer, loop_now(s->loop).mono_us + retry_us);
 		return;
 	}
-	if (s->load_stage == STAGE_LANES)
+	if (s->load_stage == STAGE_LIMITS)
 		load_done(s);
 	else
 		load_stage(s, s->load_stage + 1);
@@ -158,5 +163,6 @@ void svc_load(struct svc *s)
 	s->load_op = (struct op){.fn = load_next, .arg = s};
 	s->load_live = (struct read_live){0};
 	s->load_tails = s->load_lanes = (struct read_tails){0};
+	s->load_limits = (struct read_limits){0};
 	load_stage(s, STAGE_CATALOG);
 }

@@ -125,6 +125,7 @@ static void replay_event(struct svc *s, struct replayed *t, const struct live_ro
 		.user_rank = (int8_t)rank_of_priority(r->priority), .attempt = r->attempt, .schedule_ms = r->schedule_ms,
 		.exec_ms = r->exec_ms, .parent_id = r->parent_id, .place = svc_place_stored(s, r->desired_no, r->labels)};
 	keys_stored(cat_step(s->catalog, r->step_no), r->keys, r->key_limits, r->n_key_limits, ev->restore.entries);
+	limits_stored(s, cat_step(s->catalog, r->step_no), r->limits, &ev->restore.limits, &ev->restore.n_limits);
 }
 
 static void slice_read(struct op *op, const struct err *err)

@@ -50,7 +50,7 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 		struct svc_trigger_item *it = &items[i];
 		const struct cat_step *step = it->version->steps[0];
 		int16_t priority = it->priority ? it->priority : it->version->default_priority;
-		struct eng_entry entries[ENG_STEP_ENTRIES] = {{0}};
+		struct made made = {0};
 		const char *why = NULL;
 		bool is_orphan;
 		struct ev *ev;
@@ -68,7 +68,7 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 		it->id = engine_next_id(s->engine, now, tenant_no);
 		is_orphan = child_is_orphan(s, it);
 		if (!is_orphan)
-			why = keys_of(s, it, entries);
+			why = eval_task(s, it, &made);
 		child_add(s, it);
 		ev = svc_event(s, EV_NEW);
 		ev->ref = c;
@@ -80,7 +80,9 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 			.parent_id = it->parent_id, .is_over = is_orphan || why,
 			.status = why ? ATTEMPT_FAILED : ATTEMPT_CANCELLED, .text = why ? why : CANCEL_BY_PARENT,
 			.place = svc_place(s, it->desired_no, it->labels.p != NULL, it->wants, it->n_wants)};
-		memcpy(ev->new.entries, entries, sizeof(entries));
+		memcpy(ev->new.entries, made.entries, sizeof(made.entries));
+		ev->new.limits = made.limits;
+		ev->new.n_limits = made.n_limits;
 	}
 }
 

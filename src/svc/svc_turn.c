@@ -101,7 +101,7 @@ static size_t fx_bytes(const struct fx *fx)
 	const struct svc_trigger_item *it = fx->payload;
 
 	if (fx->kind == FX_INSERT)
-		return it->input.n + it->metadata.n + it->child_key.n + it->labels.n + it->keys.n;
+		return it->input.n + it->metadata.n + it->child_key.n + it->labels.n + it->keys.n + it->limits.n;
 	return is_storing(fx->kind) ? fx_payload(fx).n : 0;
 }
 
@@ -114,6 +114,8 @@ static void pend_add(struct svc *s, struct pend *p, const struct fx *fx)
 	mine = &p->fx.p[p->fx.n - 1];
 	if (fx->text)
 		mine->text = arena_strz(p->texts, str_c(fx->text));
+	if (fx->kind == FX_NOTE && fx->note == NOTE_RATE_LIMITED)
+		mine->text = limit_note(s, fx, p->texts).p;
 	if (is_storing(fx->kind))
 		p->n_storing++;
 	p->bytes += fx_bytes(mine);
@@ -226,7 +228,8 @@ static void build_insert(struct svc *s, const struct fx *fx)
 		.action_no = step->action->action_no, .priority = priority, .worker_no = fx->worker_no,
 		.parent_id = it->parent_id, .child_index = it->child_index, .child_key = it->child_key,
 		.schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms, .input = it->input, .metadata = it->metadata,
-		.desired_no = it->desired_no, .labels = it->labels, .keys = it->keys, .key_limits = it->key_limits, .lane = fx->lane});
+		.desired_no = it->desired_no, .labels = it->labels, .keys = it->keys, .key_limits = it->key_limits, .lane = fx->lane,
+		.limits = it->limits});
 	if (it->request)
 		flush_request(s->flush, fx->tenant_no, it->request, fx->id);
 	l = live_row(fx, fx->place == PLACE_ASSIGNED ? LIVE_ASSIGNED : LIVE_QUEUED);
@@ -238,12 +241,6 @@ static void build_insert(struct svc *s, const struct fx *fx)
 		flush_tail(s->flush, &l);
 	else
 		flush_live(s->flush, &l);
-}
-
-static void build_bucket(struct svc *s, const struct fx *fx)
-{
-	(void)s;
-	(void)fx;
 }
 
 static void build_row(struct svc *s, const struct fx *fx)
@@ -345,6 +342,7 @@ static void release_loads(struct svc *s, const struct fx *fx, size_t load)
 			.started_at = INT64_MIN, .due_at = r->due_at, .schedule_ms = r->schedule_ms, .exec_ms = r->exec_ms,
 			.parent_id = r->parent_id, .is_orphan = r->is_orphan, .place = svc_place_stored(s, r->desired_no, r->labels)};
 		keys_stored(cat_step(s->catalog, r->step_no), r->keys, r->key_limits, r->n_key_limits, ev->restore.entries);
+		limits_stored(s, cat_step(s->catalog, r->step_no), r->limits, &ev->restore.limits, &ev->restore.n_limits);
 	}
 	ev = svc_event(s, EV_LOAD_DONE);
 	ev->tenant_no = fx->tenant_no;
@@ -646,6 +644,8 @@ static void turn_end(void *arg)
 			return;
 	}
 	flush_next(s);
+	if (s->evs.n == 0)
+		limits_sweep(s);
 	if (s->engine && s->evs.n > 0)
 		timer_set(s->deadline, now.mono_us);
 	else if (s->engine && engine_next_deadline_us(s->engine) != INT64_MAX)

@@ -56,6 +56,11 @@ TEST(migrate_twice_changes_nothing)
 	pgnode_exec(url, "update hatchet.instance set schema_version = 0; comment on schema hatchet is '0'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
+	/* from schema 6 */
+	pgnode_exec(url, "drop table hatchet.rate_limit; alter table hatchet.task drop column limits; alter table hatchet.step drop column limits;"
+		    " update hatchet.instance set schema_version = 6; comment on schema hatchet is '6'");
+	must_migrate(url, STR("another key"));
+	CHECK_STR(pgnode_text(url, facts), before);
 	/* from schema 4 */
 	pgnode_exec(url, "alter table hatchet.task drop column keys, drop column key_limits, drop column lane; alter table hatchet.queue_item"
 		    " drop column lane; alter table hatchet.step drop column strategies; drop table hatchet.strategy;"
@@ -91,7 +96,7 @@ TEST(migrate_twice_changes_nothing)
 		    " comment on schema hatchet is '1'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
-	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 6);
+	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 7);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final = 43 and attempt = 1"), 3);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final is null"), 5);
 	CHECK_EQ(pgnode_int(url, "select count(*) from pg_indexes where schemaname = 'hatchet' and indexdef ~ 'final & 7|parent_id, id'"), 4);

@@ -32,7 +32,7 @@ where $1::int4[] is null or c.strategy_no in (
 -- name: CatSteps
 select s.version_no, s.step_no, s.id, s.readable_id, s.retries, s.backoff_milli, s.backoff_max_s, s.exec_ms,
 	s.schedule_ms, s.slot_types, s.slot_units, s.is_durable, s.is_on_failure, a.action_no, a.tenant_no, a.name,
-	s.labels::text, s.strategies
+	s.labels::text, s.strategies, s.limits::text
 from hatchet.step s join hatchet.workflow_version v using (version_no) join hatchet.action a using (action_no)
 where $1::int4[] is null or v.workflow_no = any($1::int4[]) order by s.version_no, s.position
 
@@ -60,8 +60,8 @@ where case when $1::uuid is null then k.expires_at > now() else k.id = $1::uuid 
 -- name: PutWorkflow
 select r_workflow, r_version, r_is_new from hatchet.put_workflow($1::int4, $2::text, $3::text, $4::bytea, $5::bytea,
 	$6::int2, $7::int2, $8::bool, $9::text, $10::text[], $11::text[], $12::int4[], $13::int4[], $14::int4[], $15::int8[],
-	$16::int8[], $17::bool[], $18::bool[], $19::jsonb[], $20::int4[], $21::text[], $22::int4[], $23::text[], $24::int2[], $25::int4[],
-	$26::text[], $27::text[], $28::text)
+	$16::int8[], $17::bool[], $18::bool[], $19::jsonb[], $20::jsonb[], $21::int4[], $22::text[], $23::int4[], $24::text[], $25::int2[], $26::int4[],
+	$27::text[], $28::text[], $29::text)
 
 -- name: WorkflowDelete
 with w as (

@@ -51,13 +51,23 @@ where l.tenant_no = x.t and l.id = x.i
 
 -- name: TaskInsert
 insert into hatchet.task (tenant_no, id, run_id, workflow_no, version_no, step_no, action_no, priority, flags, worker_no,
-	parent_id, child_index, child_key, schedule_ms, exec_ms, input, metadata, desired_worker_no, labels, keys, key_limits, lane)
+	parent_id, child_index, child_key, schedule_ms, exec_ms, input, metadata, desired_worker_no, labels, keys, key_limits, lane,
+	limits)
 select t, i, ri, wf, v, s, a, p, f, nullif(w, 0), nullif(pi, 0), nullif(ci, -1), ck, sm, em, inp, meta, nullif(dw, 0), lab, ks::text[], kl::int4[],
-	nullif(la, 0)
+	nullif(la, 0), li
 from unnest($1::int4[], $2::int8[], $3::int8[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], $8::int2[], $9::int2[],
 	$10::int4[], $11::int8[], $12::int4[], $13::text[], $14::int8[], $15::int8[], $16::bytea[], $17::jsonb[],
-	$18::int4[], $19::jsonb[], $20::text[], $21::text[], $22::int8[])
-	x(t, i, ri, wf, v, s, a, p, f, w, pi, ci, ck, sm, em, inp, meta, dw, lab, ks, kl, la)
+	$18::int4[], $19::jsonb[], $20::text[], $21::text[], $22::int8[], $23::jsonb[])
+	x(t, i, ri, wf, v, s, a, p, f, w, pi, ci, ck, sm, em, inp, meta, dw, lab, ks, kl, la, li)
+
+-- name: RateLimitPut
+insert into hatchet.rate_limit as r (tenant_no, hash, key, limit_value, value, window_start, window_s, is_dynamic)
+select * from unnest($1::int4[], $2::int8[], $3::text[], $4::int4[], $5::int4[], $6::timestamptz[], $7::int4[], $8::bool[])
+on conflict (tenant_no, hash) do update set limit_value = excluded.limit_value, value = excluded.value,
+	window_start = excluded.window_start, window_s = excluded.window_s, is_dynamic = excluded.is_dynamic
+
+-- name: RateLimitDelete
+delete from hatchet.rate_limit r using unnest($1::int4[], $2::int8[]) x(t, h) where r.tenant_no = x.t and r.hash = x.h
 
 -- name: LiveInsert
 insert into hatchet.live (tenant_no, id, shard, state, attempt, app_retries, internal_retries, rank, action_no, step_no,
@@ -89,7 +99,7 @@ coalesce(octet_length(t.input), 0) <= 1024 and coalesce(pg_column_size(t.metadat
 case when coalesce(octet_length(t.input), 0) <= 1024 then t.input end as input,
 case when coalesce(pg_column_size(t.metadata), 0) <= 1024 then t.metadata end as metadata,
 t.priority, t.parent_id, t.child_index, t.child_key, t.desired_worker_no, t.labels::text as labels, {{IsOrphan}} as is_orphan,
-to_json(t.keys)::text as keys, t.key_limits, coalesce(t.lane, 0) as lane
+to_json(t.keys)::text as keys, t.key_limits, coalesce(t.lane, 0) as lane, t.limits::text as limits
 
 -- The best of one tail moves into live.  The delete takes the whole key from `pick`: with parameters for the rest of it the
 -- planner would walk the tail once per row.  flags carry the flush, so that a reply that got lost can be asked for again.
@@ -113,7 +123,7 @@ less as (
 	on conflict (tenant_no, step_no) do update set n = d.n + excluded.n)
 select id, $1::int4, $2::int4, step_no, $3::int2, attempt, app_retries, internal_retries, queued_at, due_at, schedule_ms,
 	exec_ms, is_small, input, metadata, priority, parent_id, child_index, child_key, desired_worker_no, labels, is_orphan, keys,
-	key_limits, lane
+	key_limits, lane, limits
 from moved order by id
 
 -- name: WindowLoad

@@ -112,12 +112,25 @@ order by t.id desc offset $9::int4 limit $10::int4
 -- name: LiveAll
 select l.id, l.tenant_no, l.step_no, l.worker_no, l.state, l.rank, l.attempt, l.app_retries, l.internal_retries, l.queued_at,
 	l.assigned_at, l.started_at, l.due_at, t.schedule_ms, t.exec_ms, l.flags & 1 = 1,
-	t.desired_worker_no, t.labels, t.parent_id, t.is_orphan, t.priority, t.keys, t.key_limits, 0
+	t.desired_worker_no, t.labels, t.parent_id, t.is_orphan, t.priority, t.keys, t.key_limits, 0, t.limits
 from hatchet.live l cross join lateral (
 	select t.schedule_ms, t.exec_ms, t.desired_worker_no, t.labels::text as labels, t.parent_id, {{IsOrphan}} as is_orphan,
-		t.priority, to_json(t.keys)::text as keys, t.key_limits
+		t.priority, to_json(t.keys)::text as keys, t.key_limits, t.limits::text as limits
 	from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t
 order by l.id
+
+-- name: RateLimits
+select tenant_no, hash, key, limit_value, value, window_start, window_s, is_dynamic from hatchet.rate_limit
+
+-- plan: each
+-- name: RateLimitList
+select key, limit_value, case when window_start + window_s * interval '1 s' <= now() then limit_value else value end as value,
+	window_s, coalesce(window_start, now()), count(*) over () from hatchet.rate_limit
+where tenant_no = $1::int4 and strpos(lower(key), lower($2::text)) > 0
+order by case when $3::int4 = 1 then value when $3::int4 = 2 then limit_value end,
+	case when $3::int4 = -1 then -value when $3::int4 = -2 then -limit_value end,
+	case when $3::int4 <> -3 then key end, key desc
+offset $4::int4 limit $5::int4
 
 -- Which tails exist.  No row of a tail can be due before the first one's creation plus the shortest schedule timeout of a
 -- step with that action: a bound from below, so nothing is read but one row of each.
@@ -206,7 +219,8 @@ order by 1
 -- name: Replayable
 select t.id, t.tenant_no, t.step_no, 0, 0, 0, coalesce(a.attempt + 1, case when l.id is null then 0 else 1 end), 0, 0, null::timestamptz,
 	null::timestamptz, null::timestamptz, null::timestamptz, t.schedule_ms, t.exec_ms, false, t.desired_worker_no, t.labels::text,
-	t.parent_id, false, t.priority, to_json(t.keys)::text, t.key_limits, case when q.id is not null then -1 when l.id is not null then 1 else 0 end
+	t.parent_id, false, t.priority, to_json(t.keys)::text, t.key_limits, case when q.id is not null then -1 when l.id is not null then 1 else 0 end,
+	t.limits::text
 from unnest($2::int8[]) x(id) cross join lateral (
 	select t.* from hatchet.task t where t.tenant_no = $1::int4 and t.id = x.id limit 1) t
 left join lateral (
