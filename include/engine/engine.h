@@ -68,6 +68,7 @@ enum ev_kind {
 	/* dictionaries */
 	EV_STEP,		/* step known or changed; before any task of it */
 	EV_STRATEGY,		/* strategy known or changed; before any step that has it */
+	EV_FLOW,		/* workflow paused, unpaused or restored; before any task of it */
 	EV_BUCKET,		/* rate limit set by request, deleted, or restored (before any task) */
 	EV_WORKER,		/* worker registered (or restored at start: .restored, silent since now) */
 	EV_LABELS,		/* the worker's labels are .worker.labels now, all of them */
@@ -98,7 +99,7 @@ enum ev_kind {
 };
 
 struct ev_step {
-	int32_t step_no, tenant_no, action_no;
+	int32_t step_no, tenant_no, action_no, workflow_no;
 	int32_t retries;
 	int32_t backoff_milli;		/* factor * 1000, 0: none */
 	int32_t backoff_max_s;
@@ -114,6 +115,12 @@ struct ev_strategy {
 	int32_t strategy_no;
 	enum conc kind;
 	int32_t max_runs;
+};
+struct ev_flow {			/* times are wall_us, INT64_MIN: never */
+	int32_t workflow_no;
+	bool is_paused;
+	int64_t paused_at, unpaused_at;	/* the last time */
+	int64_t ttl_us;			/* what is parked for so long is cancelled; 0: nothing */
 };
 struct ev_bucket {
 	uint64_t hash;
@@ -187,6 +194,7 @@ struct ev {
 		struct ev_step step;
 		struct ev_strategy strategy;
 		struct ev_bucket bucket;
+		struct ev_flow flow;
 		struct ev_worker worker;
 		struct ev_new new;
 		struct ev_restore restore;
@@ -208,7 +216,8 @@ enum fx_kind {
 	FX_NOTE,	/* timeline; NOTE_RATE_LIMITED: .limit units wanted, of bucket .lane, which has .value of .max, refilled at .due_at */
 	FX_SEAL,
 	/* releasing: after the commit */
-	FX_SCAN,	/* read queue_item of (tenant, action, rank) with due_at <= .due_at, up to .limit; answered by EXPIRED..., SCAN_DONE.
+	FX_SCAN,	/* read queue_item of (tenant, action, rank) with due_at <= .due_at, up to .limit, by due_at and id, behind
+			 * (.started_at, .lane); answered by EXPIRED..., SCAN_DONE.
 			 * A read before the commit would not know the rows, and the deadlines, that are being added. */
 	FX_PUSH,	/* START to the worker, once per (task, attempt) */
 	FX_CANCEL_PUSH,	/* CANCEL_STEP_RUN with .attempt to .worker_no, if its stream is open */
@@ -275,6 +284,7 @@ struct eng_task_view {
 	uint64_t waits_for;		/* key in which it waits for a place; 0: none */
 	uint64_t limited_by;		/* bucket it is parked with, for want of .units; 0: none */
 	int32_t units;
+	bool is_paused;			/* parked: its workflow is paused */
 };
 bool engine_task(const struct engine *e, int64_t id, struct eng_task_view *ret);
 bool engine_has_step(const struct engine *e, int32_t step_no);

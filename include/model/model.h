@@ -49,6 +49,7 @@ enum label_op { LABEL_EQ, LABEL_NE, LABEL_GT, LABEL_GE, LABEL_LT, LABEL_LE };
 
 /* Why a task was cancelled, in hatchet.attempt.error; never part of its result. */
 #define CANCEL_BY_PARENT "cancelled with its parent"
+#define CANCEL_BY_PAUSE "paused workflow queue item TTL expired."
 /* The same of an attempt that waited when its task was replayed. */
 #define REPLAY_BY_REQUEST "replayed by request"
 #define CANCEL_BY_STRATEGY "Cancelled due to concurrency strategy"

@@ -144,9 +144,9 @@ enum limit_order { LIMITS_BY_VALUE = 1, LIMITS_BY_LIMIT, LIMITS_BY_KEY };
 struct limit_filter { int32_t tenant_no; struct str search; enum limit_order order; bool is_descending; uint32_t offset, limit; };
 void read_limit_page(struct db *db, struct arena *a, const struct limit_filter *f, struct read_limits *ret, struct op *op);
 void read_max_id(struct db *db, struct arena *a, int64_t *ret, struct op *op);	/* over task and event; 0: none */
-/* Tail rows due by @due_at: ascending due, up to @limit; *ret_next_due the earliest later one, INT64_MIN none. */
+/* Tail rows due by @due_at: ascending due and id, behind (@after_due, @after_id), INT64_MIN the first, up to @limit; *ret_next_due the earliest later one, INT64_MIN none. */
 void read_tail_due(struct db *db, struct arena *a, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t due_at, uint32_t limit,
-		   struct read_live *ret, int64_t *ret_next_due, struct op *op);
+		   int64_t after_due, int64_t after_id, struct read_live *ret, int64_t *ret_next_due, struct op *op);
 /* How many rows of its queue stand before one in the tail, counted up to @limit. */
 void read_tail_ahead(struct db *db, struct arena *a, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t id, uint32_t limit,
 		     int64_t *ret, struct op *op);

@@ -23,7 +23,7 @@ static int32_t units_of(const struct ev_step *s, int32_t type_no)
 /* Held up to where it waits, and all while it runs. */
 static bool check_places(const struct task *t, bool waits, bool runs, struct err *err)
 {
-	bool asks = waits && !t->parked;
+	bool asks = waits && !t->parked && !t->is_paused;
 
 	MUST(t->n_places == t->step->def.n_strategies && t->n_held <= t->n_places, "task %lld has %d places of %u", (long long)t->id,
 	     t->n_places, t->step->def.n_strategies);
@@ -45,7 +45,7 @@ static bool check_takes(const struct engine *e, const struct task *t, struct err
 		const struct take *k = &t->takes[i];
 
 		MUST(imap_get(&e->buckets, (int64_t)k->bucket->hash) == k->bucket && k->task == t, "task %lld has a forgotten bucket", (long long)t->id);
-		MUST(k->has_passed == (t->waits && !t->parked), "task %lld: a bucket let it pass, or did not", (long long)t->id);
+		MUST(k->has_passed == (t->waits && !t->parked && !t->is_paused), "task %lld: a bucket let it pass, or did not", (long long)t->id);
 		MUST(list_linked(&k->node) == (t->parked == k || (k->has_passed && t->n_places > 0)), "task %lld: its bucket lists it wrongly",
 		     (long long)t->id);
 	}
@@ -64,7 +64,7 @@ static bool check_task(const struct engine *e, const struct task *t, struct sums
 	MUST(t->step->def.action_no == t->queue->action_no, "task %lld is in another action's queue", id);
 	MUST(list_linked(&t->wnode) == runs, "task %lld has a worker that does not list it", id);
 	MUST(!(waits && runs), "task %lld waits and runs", id);
-	MUST(is_ready == (waits && !t->parked && t->n_held == t->n_places), "task %lld is ready without its places, or has them and is not", id);
+	MUST(is_ready == (waits && !t->parked && !t->is_paused && t->n_held == t->n_places), "task %lld is ready without its places, or has them and is not", id);
 	MUST(!t->is_unborn && !t->is_refused, "task %lld is still being born", id);
 	if (!check_places(t, waits, runs, err) || !check_takes(e, t, err))
 		return false;
@@ -94,7 +94,9 @@ static bool check_task(const struct engine *e, const struct task *t, struct sums
 	default:
 		return err_set(err, ERR_INTERNAL, "task %lld has state %d", id, t->state);
 	}
-	MUST(t->due.it.idx > 0, "task %lld has no deadline", id);	/* nothing waits or runs for ever */
+	MUST(t->is_paused == (waits && t->step->flow->is_paused), "task %lld waits and its workflow is paused, or not", id);
+	MUST(t->due.it.idx > 0 || t->is_paused, "task %lld has no deadline", id);	/* nothing waits or runs for ever */
+	MUST(!t->is_paused || !t->parked, "task %lld is parked twice", id);
 	MUST(t->due.it.tie == t->id, "task %lld: the deadline of another", id);
 	MUST((t->due.kind == DUE_CONFIRM) == t->confirming, "task %lld: kind of deadline", id);
 	sums->waiting += waits;

@@ -54,7 +54,7 @@ struct key {
 	struct list of_strategy;
 	uint64_t refs;			/* places, lanes, tails */
 	uint32_t n_holders, n_waiters, n_rank[4];
-	uint32_t n_parked;		/* tasks whose first key this is and that lack units of a rate limit */
+	uint32_t n_parked;		/* tasks whose first key this is, and that are parked elsewhere */
 	struct list holders;		/* of struct place, longest first */
 	struct list waiters[4];		/* by rank, ascending ids */
 	struct list lanes, tails;
@@ -111,7 +111,16 @@ struct take {
 	bool has_passed, is_tallied;
 };
 
+struct flow {			/* a workflow, as far as pause goes */
+	int32_t workflow_no;
+	bool is_paused;
+	int64_t paused_at, unpaused_at, ttl_us;
+	struct heap parked;		/* by id */
+};
+enum flow_says { FLOW_LETS, FLOW_SPARES, FLOW_TTL_OVER };
+
 struct step {
+	struct flow *flow;
 	struct ev_step def;		/* its wants are those of need */
 	struct need *need;		/* of tasks that bring nothing along */
 };
@@ -141,8 +150,10 @@ struct task {
 	bool is_unborn, is_refused;	/* while its first decision is taken: no effect names it yet */
 	uint8_t n_places, n_held;	/* places before n_held are held; the next one is waited for */
 	struct place *places;
+	struct heap_item flow_item;	/* in flow->parked */
 	struct take *takes, *parked;	/* parked: with which of them */
 	uint8_t n_takes;
+	bool is_paused;			/* parked with its workflow */
 	bool is_told, is_renewed;	/* in this attempt: that it is limited; that its budget began anew with its last place */
 	struct task *next_free;
 };
@@ -159,7 +170,10 @@ struct tail {
 
 struct rank {
 	uint32_t n, n_plain;		/* ready, over all needs; of them, without lane */
-	uint32_t n_parked;		/* not ready, for want of units */
+	uint32_t n_parked;		/* not ready: units are lacking, or the workflow is paused */
+	bool spared;			/* a scan met rows that are due and may not end: the next one goes on behind them */
+	int64_t seen_due, seen_id;	/* the last row that it met */
+	int64_t after_due, after_id;
 	uint64_t turn;			/* of those without lane: together they are one key */
 	uint32_t n_tails;
 	struct tail plain;
@@ -211,7 +225,7 @@ struct recent {
 
 struct engine {
 	struct eng_conf conf;
-	struct imap tasks, steps, queues, workers, needs, strategies, keys, buckets;
+	struct imap tasks, steps, queues, workers, needs, strategies, keys, buckets, flows;
 	struct list dirty_keys, starving_keys, dirty_buckets, unstored_buckets;
 	uint64_t turn;
 	struct heap dues;
@@ -243,6 +257,9 @@ void task_free(struct engine *e, struct task *t);
 void task_wait(struct engine *e, struct task *t);		/* for units, for its keys, then in its queue's head; deadline set from due_at */
 void task_go(struct engine *e, struct task *t);			/* from the first of them on */
 void task_park(struct engine *e, struct task *t);		/* it waits and units are lacking: it gives back what it holds */
+void task_parked(struct engine *e, struct task *t, int sign);	/* counts */
+void task_set_due(struct engine *e, struct task *t, int64_t wall_us);	/* INT64_MIN: none */
+void task_budget(struct engine *e, struct task *t);		/* its time to be scheduled begins now */
 void task_ready(struct engine *e, struct task *t);		/* all its places are held: for a worker */
 void task_unwait(struct engine *e, struct task *t);
 void task_assign(struct engine *e, struct task *t, struct worker *w);	/* slot, state, deadline; no effect */
@@ -286,6 +303,15 @@ void keys_hold(struct engine *e, struct task *t, int64_t since);	/* all, without
 void keys_leave(struct engine *e, struct task *t);
 void keys_free(struct engine *e, struct task *t);
 void keys_run(struct engine *e);			/* decides where something has changed */
+
+/* eng_flow.c */
+struct flow *flow_get(struct engine *e, int32_t workflow_no);
+void flow_free(struct flow *f);
+bool flow_wait(struct engine *e, struct task *t);	/* false: its workflow is not paused */
+void flow_leave(struct engine *e, struct task *t);
+int64_t flow_due(const struct flow *f, int64_t queued_at, int64_t schedule_ms, int64_t due_at);	/* of a stored row: it may have been parked */
+enum flow_says flow_says(const struct engine *e, const struct step *s, int64_t queued_at, int64_t schedule_ms);	/* of a row that is due */
+void flow_event(struct engine *e, const struct ev *ev);
 
 /* eng_limit.c */
 void limits_set(struct engine *e, struct task *t, const struct eng_limit *limits, uint32_t n);

@@ -270,9 +270,7 @@ static void park_in(struct take *k)
 static void park(struct engine *e, struct task *t, struct take *k)
 {
 	t->parked = k;
-	t->queue->ranks[t->rank].n_parked++;
-	if (t->n_places > 0)
-		t->places[0].key->n_parked++;
+	task_parked(e, t, 1);
 	park_in(k);
 	bucket_dirty(e, k->bucket);
 	if (!t->is_unborn)
@@ -330,16 +328,8 @@ bool limits_wait(struct engine *e, struct task *t)
 void limits_leave(struct engine *e, struct task *t)
 {
 	if (t->parked) {
-		struct rank *r = &t->queue->ranks[t->rank];
-
 		unpark_from(t->parked);
-		r->n_parked--;
-		if (r->plain.has_rows)	/* the head may be low now */
-			queue_dirty(e, t->queue);
-		if (t->n_places > 0) {
-			t->places[0].key->n_parked--;
-			key_dirty(e, t->places[0].key);
-		}
+		task_parked(e, t, -1);
 		bucket_dirty(e, t->parked->bucket);
 		t->parked = NULL;
 		return;

@@ -19,7 +19,7 @@ struct queue *queue_get(struct engine *e, int32_t tenant_no, int32_t action_no)
 		q->ranks[i].queue = q;
 		q->ranks[i].plain.rank = &q->ranks[i];
 		q->ranks[i].due = (struct due){.kind = DUE_TAIL, .it = {.tie = (int64_t)action_no * 4 + i}};
-		q->ranks[i].due_at = INT64_MIN;
+		q->ranks[i].due_at = q->ranks[i].after_due = INT64_MIN;
 	}
 	(void)imap_put(&e->queues, action_no, q);
 	return q;

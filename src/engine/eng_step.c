@@ -135,6 +135,10 @@ void engine_free(struct engine *e)
 		bucket_free(p);
 	imap_fini(&e->buckets);
 	it = 0;
+	while ((p = imap_next(&e->flows, &it, &key)))
+		flow_free(p);
+	imap_fini(&e->flows);
+	it = 0;
 	while ((p = imap_next(&e->strategies, &it, &key)))
 		free(p);
 	it = 0;
@@ -222,6 +226,7 @@ static void step_event(struct engine *e, const struct ev_step *def)
 		(void)imap_put(&e->steps, def->step_no, s);
 	}
 	s->def = *def;
+	s->flow = flow_get(e, def->workflow_no);
 	if (!s->need)
 		s->need = need_of_step(e, s);
 	s->def.wants = NULL;	/* the need has its own */
@@ -233,6 +238,9 @@ static void dispatch(struct engine *e, const struct ev *ev)
 	switch (ev->kind) {
 	case EV_STRATEGY:
 		strategy_event(e, &ev->strategy);
+		break;
+	case EV_FLOW:
+		flow_event(e, ev);
 		break;
 	case EV_BUCKET:
 		bucket_event(e, ev);
@@ -313,9 +321,11 @@ void engine_step(struct engine *e, struct now now, const struct ev *evs, size_t 
 		dispatch(e, &evs[i]);
 		family_run(e);
 	}
-	settle(e);	/* who gets his place now is not overdue for it */
-	fire(e);
-	sched_run(e);
+	do {	/* again, when the wall clock has jumped over what was armed just now */
+		settle(e);	/* who gets his place now is not overdue for it */
+		fire(e);
+		sched_run(e);
+	} while (engine_next_deadline_us(e) <= now.mono_us);
 	buckets_store(e);
 	e->out = NULL;
 }
@@ -336,7 +346,7 @@ bool engine_task(const struct engine *e, int64_t id, struct eng_task_view *ret)
 		.rank = t->rank, .attempt = t->attempt, .queued_at = t->queued_at, .assigned_at = t->assigned_at,
 		.started_at = t->started_at, .due_at = t->due_at,
 		.limited_by = t->parked ? t->parked->bucket->hash : 0, .units = t->parked ? t->parked->units : 0,
-		.waits_for = t->waits && !t->parked && t->n_held < t->n_places ? t->places[t->n_held].key->hash : 0};
+		.is_paused = t->is_paused, .waits_for = t->waits && !t->parked && !t->is_paused && t->n_held < t->n_places ? t->places[t->n_held].key->hash : 0};
 	return true;
 }
 

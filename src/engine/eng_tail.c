@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /* LOAD_OVER: what a head may load when all heads together are full, so that no queue starves another. */
-enum { LOAD_OVER = 100, KEY_ROWS = 8, RESCAN_US = 50000 };
+enum { LOAD_OVER = 100, KEY_ROWS = 8, RESCAN_US = 50000, SPARED_US = 1000000 };
 
 struct tail *tail_find(const struct engine *e, struct rank *r, int64_t lane)
 {
@@ -256,11 +256,23 @@ void tail_cancel(struct engine *e, const struct ev *ev)
 static void expired(struct engine *e, struct rank *r, const struct ev *ev)
 {
 	struct tail *l = tail_of(e, ev);
+	const struct step *s;
+	enum flow_says says;
 
 	if (!l || imap_get(&e->tasks, ev->id))
 		return;	/* loaded meanwhile: its own deadline fires */
-	if (l->loading)
+	r->seen_due = ev->restore.due_at;
+	r->seen_id = ev->id;
+	if (l->loading) {
 		r->skipped = true;	/* the load may bring it or not: look again after it */
+		return;
+	}
+	s = imap_get(&e->steps, ev->restore.step_no);
+	says = s ? flow_says(e, s, ev->restore.queued_at, ev->restore.schedule_ms) : FLOW_LETS;
+	if (says == FLOW_SPARES)
+		r->spared = true;
+	else if (says == FLOW_TTL_OVER)
+		(void)tail_end(e, l, ev, ATTEMPT_CANCELLED, CANCEL_BY_PAUSE);
 	else
 		(void)tail_end(e, l, ev, ATTEMPT_SCHEDULE_TIMED_OUT,
 			       eng_text(e, "exceeded its schedule timeout of ", ev->restore.schedule_ms));
@@ -275,6 +287,8 @@ void tail_due(struct engine *e, struct rank *r)
 	fx->action_no = r->queue->action_no;
 	fx->rank = (int8_t)(r - r->queue->ranks);
 	fx->due_at = e->now.wall_us;
+	fx->started_at = r->after_due;
+	fx->lane = r->after_id;
 	fx->limit = e->conf.scan_max;
 	r->due_at = INT64_MIN;
 }
@@ -287,6 +301,15 @@ static void scan_done(struct engine *e, struct rank *r, const struct ev *ev)
 		next = e->now.wall_us;	/* more are due already */
 	if (r->skipped)
 		next = e->now.wall_us + RESCAN_US;
+	r->after_due = INT64_MIN;
+	r->after_id = 0;
+	if (r->spared && ev->n >= ev->limit) {
+		r->after_due = r->seen_due;
+		r->after_id = r->seen_id;
+	} else if (r->spared) {
+		next = next == INT64_MIN ? e->now.wall_us + SPARED_US : MIN(next, e->now.wall_us + SPARED_US);
+		r->spared = false;
+	}
 	r->skipped = false;
 	r->scanning = false;
 	if (r->due_at != INT64_MIN && (next == INT64_MIN || r->due_at < next))

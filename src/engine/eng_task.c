@@ -37,7 +37,7 @@ void task_free(struct engine *e, struct task *t)
 	e->free_tasks = t;
 }
 
-static void set_due(struct engine *e, struct task *t, int64_t wall_us)
+void task_set_due(struct engine *e, struct task *t, int64_t wall_us)
 {
 	t->due_at = wall_us;
 	t->due.kind = DUE_TASK;
@@ -55,6 +55,24 @@ static int64_t after_ms(const struct engine *e, int64_t ms)
 	return e->now.wall_us + MIN(ms, max_ms) * 1000;
 }
 
+void task_budget(struct engine *e, struct task *t)
+{
+	task_set_due(e, t, after_ms(e, t->schedule_ms));
+}
+
+void task_parked(struct engine *e, struct task *t, int sign)
+{
+	struct rank *r = &t->queue->ranks[t->rank];
+
+	r->n_parked += (uint32_t)sign;
+	if (sign < 0 && r->plain.has_rows)	/* the head may be low now */
+		queue_dirty(e, t->queue);
+	if (t->n_places == 0)
+		return;
+	t->places[0].key->n_parked += (uint32_t)sign;
+	key_dirty(e, t->places[0].key);
+}
+
 /* Every place it needs is its: now a worker. */
 void task_ready(struct engine *e, struct task *t)
 {
@@ -66,7 +84,7 @@ void task_ready(struct engine *e, struct task *t)
 		list_push_back(&t->queue->needs, &n->node);
 		t->queue->n_open++;
 	}
-	set_due(e, t, t->due_at == INT64_MIN ? after_ms(e, t->schedule_ms) : t->due_at);
+	task_set_due(e, t, t->due_at == INT64_MIN ? after_ms(e, t->schedule_ms) : t->due_at);
 	queue_dirty(e, t->queue);
 }
 
@@ -75,13 +93,13 @@ void task_wait(struct engine *e, struct task *t)
 	t->waits = true;
 	e->n_waiting++;
 	t->state = LIVE_QUEUED;
-	set_due(e, t, t->due_at);
+	task_set_due(e, t, t->due_at);
 	task_go(e, t);
 }
 
 void task_go(struct engine *e, struct task *t)
 {
-	if (limits_wait(e, t))
+	if (flow_wait(e, t) || limits_wait(e, t))
 		return;
 	if (t->n_held < t->n_places)
 		keys_wait(e, t);
@@ -107,6 +125,7 @@ void task_unwait(struct engine *e, struct task *t)
 		return;
 	t->waits = false;
 	e->n_waiting--;
+	flow_leave(e, t);
 	limits_leave(e, t);
 	if (!list_linked(&t->qnode))
 		return;
@@ -143,7 +162,7 @@ void task_assign(struct engine *e, struct task *t, struct worker *w)
 	e->n_running++;
 	t->assigned_at = MAX(e->now.wall_us, t->queued_at);
 	t->started_at = INT64_MIN;
-	set_due(e, t, after_ms(e, t->exec_ms));
+	task_set_due(e, t, after_ms(e, t->exec_ms));
 }
 
 void task_release_slot(struct engine *e, struct task *t)
@@ -213,7 +232,7 @@ static void task_retry(struct engine *e, struct task *t, enum attempt_status sta
 	if (delay_ms > 0) {
 		t->state = LIVE_BACKOFF;
 		e->n_backoff++;
-		set_due(e, t, after_ms(e, delay_ms));
+		task_set_due(e, t, after_ms(e, delay_ms));
 	} else {
 		t->due_at = after_ms(e, t->schedule_ms);
 		task_wait(e, t);
@@ -317,7 +336,9 @@ const char *eng_text(struct engine *e, const char *head, int64_t ms)
 
 void task_due(struct engine *e, struct task *t)
 {
-	if (t->state == LIVE_QUEUED) {
+	if (t->is_paused) {
+		task_cancel(e, t, CANCEL_BY_PAUSE);
+	} else if (t->state == LIVE_QUEUED) {
 		task_end(e, t, ATTEMPT_SCHEDULE_TIMED_OUT, eng_text(e, "exceeded its schedule timeout of ", t->schedule_ms), NULL);
 	} else if (t->state == LIVE_BACKOFF) {
 		struct fx *fx;
@@ -413,7 +434,7 @@ static void on_new(struct engine *e, const struct ev *ev)
 	limits_set(e, t, ev->new.limits, ev->new.n_limits);
 	l = tail_for(e, t);
 	t->is_unborn = true;
-	if (!l && !limits_wait(e, t) && t->n_places > 0) {
+	if (!l && !s->flow->is_paused && !limits_wait(e, t) && t->n_places > 0) {
 		keys_wait(e, t);
 		keys_run(e);
 	}
@@ -424,7 +445,7 @@ static void on_new(struct engine *e, const struct ev *ev)
 		born_over(e, t, ev, ATTEMPT_CANCELLED, t->is_refused ? CANCEL_BY_STRATEGY : CANCEL_BY_PARENT);
 		return;
 	}
-	if ((!l || !l->key) && !t->parked && t->n_held == t->n_places && limits_suffice(e, t) && queue_takes_now(e, t->queue, t->need, t->rank))
+	if ((!l || !l->key) && !s->flow->is_paused && !t->parked && t->n_held == t->n_places && limits_suffice(e, t) && queue_takes_now(e, t->queue, t->need, t->rank))
 		w = need_pick(t->need, NULL);
 	if (w) {
 		limits_leave(e, t);
@@ -436,8 +457,8 @@ static void on_new(struct engine *e, const struct ev *ev)
 		t->waits = true;
 		e->n_waiting++;
 		t->state = LIVE_QUEUED;
-		set_due(e, t, t->due_at);
-		if (!t->parked && t->n_held == t->n_places)
+		task_set_due(e, t, t->due_at);
+		if (!s->flow->is_paused && !t->parked && t->n_held == t->n_places)
 			task_ready(e, t);
 	}
 	fx = eng_store(e, FX_INSERT, t);
@@ -450,6 +471,8 @@ static void on_new(struct engine *e, const struct ev *ev)
 		(void)eng_fx(e, FX_PUSH, t);
 	} else if (l) {
 		task_free(e, t);
+	} else if (s->flow->is_paused) {
+		(void)flow_wait(e, t);	/* its row has the deadline of any that waits */
 	} else if (t->parked) {
 		limits_note(e, t);
 	}
@@ -480,11 +503,12 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 	keys_set(e, t, r->entries);
 	limits_set(e, t, r->limits, r->n_limits);
 	if (loaded || r->state == LIVE_QUEUED) {
+		t->due_at = flow_due(s->flow, r->queued_at, r->schedule_ms, r->due_at);
 		task_wait(e, t);
 	} else if (r->state == LIVE_BACKOFF) {
 		t->state = LIVE_BACKOFF;
 		e->n_backoff++;
-		set_due(e, t, r->due_at);
+		task_set_due(e, t, r->due_at);
 	} else if (!w) {	/* its worker is unknown to the dictionary: lost */
 		t->state = LIVE_ASSIGNED;
 		t->assigned_at = r->assigned_at;
@@ -496,7 +520,7 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 		t->assigned_at = r->assigned_at;
 		t->started_at = r->started_at;
 		t->session = 0;
-		set_due(e, t, r->due_at);
+		task_set_due(e, t, r->due_at);
 		if (r->released)
 			task_release_slot(e, t);
 	}
@@ -545,7 +569,7 @@ static void on_started(struct engine *e, struct task *t, const struct ev *ev)
 		t->state = LIVE_STARTED;
 		t->started_at = MAX(e->now.wall_us, t->assigned_at);
 		if (t->confirming)
-			set_due(e, t, t->due_at);
+			task_set_due(e, t, t->due_at);
 		(void)eng_store(e, FX_START, t);
 	}
 	eng_answer(e, ev, ERR_OK, NULL);
@@ -571,7 +595,7 @@ static void on_refresh(struct engine *e, struct task *t, const struct ev *ev)
 	if (t->confirming)	/* whoever asks, its delivery is still to be confirmed */
 		task_confirm(e, t, eng_mono(e, due));
 	else
-		set_due(e, t, due);
+		task_set_due(e, t, due);
 	(void)eng_store(e, FX_TOUCH, t);
 	add_note(e, t, NOTE_TIMEOUT_REFRESHED, t->attempt, eng_text(e, "timeout refreshed by ", ev->ms));
 	eng_answer(e, ev, ERR_OK, NULL);

@@ -318,7 +318,7 @@ static void tail_due_done(struct op *op, const struct err *err)
 }
 
 void read_tail_due(struct db *db, struct arena *a, int32_t tenant_no, int32_t action_no, int16_t rank, int64_t due_at, uint32_t limit,
-		   struct read_live *ret, int64_t *ret_next_due, struct op *op)
+		   int64_t after_due, int64_t after_id, struct read_live *ret, int64_t *ret_next_due, struct op *op)
 {
 	struct reading *r = reading_new(a, SQL_TAIL_DUE, tail_due_done, ret, op);
 
@@ -329,6 +329,8 @@ void read_tail_due(struct db *db, struct arena *a, int32_t tenant_no, int32_t ac
 	db_bind_i16(r->q, rank);
 	db_bind_time(r->q, due_at);
 	db_bind_i32(r->q, (int32_t)limit);
+	db_bind_time(r->q, MAX(after_due, 0));
+	db_bind_i64(r->q, after_id);
 	db_submit(db, DB_READ, r->q, &r->op);
 }
 

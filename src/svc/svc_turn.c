@@ -186,8 +186,8 @@ static void scan_start(struct svc *s, const struct fx *fx)
 	sc->fx = *fx;
 	sc->a = arena_new(16u << 20);
 	sc->op = (struct op){.fn = scan_done, .arg = sc};
-	read_tail_due(s->db, sc->a, fx->tenant_no, fx->action_no, fx->rank, fx->due_at, fx->limit, &sc->rows, &sc->next_due,
-		      &sc->op);
+	read_tail_due(s->db, sc->a, fx->tenant_no, fx->action_no, fx->rank, fx->due_at, fx->limit, fx->started_at,
+		      fx->lane, &sc->rows, &sc->next_due, &sc->op);
 }
 
 /* --- building the rows of a flush --------------------------------------------------------------------------------------- */

@@ -187,12 +187,16 @@ static void choose(struct sim *s)
 	s->wall_jumps = chance(s, 250);
 	choose_strategies(s);
 	limits_choose(s);
+	s->has_pauses = chance(s, 400);
+	for (int i = 0; i < FLOWS_MAX; i++)
+		s->flows[i] = (struct ev_flow){.workflow_no = 1 + i, .paused_at = INT64_MIN, .unpaused_at = INT64_MIN};
 	for (int i = 0; i < STEPS_MAX; i++) {
 		int32_t action = (int32_t)(i < s->n_actions ? i : (int)below(s, (uint64_t)s->n_actions));
 
 		s->steps[i] = (struct ev_step){.step_no = 50 + i, .tenant_no = 1 + (action & 1), .action_no = 40 + action,
 			.retries = (int32_t)below(s, 4), .backoff_milli = chance(s, 400) ? (int32_t)(1000 + below(s, 2000)) : 0,
 			.backoff_max_s = 8, .schedule_ms = between(s, 1000, 120000), .exec_ms = between(s, 1000, 60000)};
+		s->steps[i].workflow_no = 1 + i % FLOWS_MAX;
 		s->steps[i].slots[0] = (struct eng_slot){1, chance(s, 200) ? 2 : 1};
 		if (chance(s, 150))
 			s->steps[i].slots[1] = (struct eng_slot){2, 1};

@@ -9,7 +9,7 @@
 
 enum { ATT_MAX = 40, TENANTS = 2, ACTIONS_MAX = 5, STEPS_MAX = 8, WORKERS_MAX = 8, RANKS = 4, SCAN_MAX = 8,
 	WANTS_MAX = 2, LABELS_MAX = 3, STRATEGIES_MAX = 5,
-	BUCKETS_MAX = 8, LIMITS_MAX = 2 };
+	BUCKETS_MAX = 8, LIMITS_MAX = 2, FLOWS_MAX = 3 };
 enum { MS = 1000, SEC = 1000000 };
 
 /* What a run must have met at least once over the fixed seeds, or the simulator proves nothing. */
@@ -25,6 +25,7 @@ enum { MS = 1000, SEC = 1000000 };
 	X(keyed) X(key_waits) X(key_limit_changed) X(lane_tail) X(lane_load) X(lane_load_one) X(turns)                         \
 	X(cancelled_newest) X(cancelled_in_progress) X(cancelled_running) X(cancelled_queued) X(refused_at_birth)             \
 	X(limited_task) X(limit_parked) X(limit_put) X(limit_restored) X(limit_dropped) X(limit_refilled)                      \
+	X(paused_flow) X(unpaused_flow) X(paused_task) X(paused_ttl) X(paused_ttl_tail)                                        \
 	X(label_required) X(label_missed) X(labels_changed) X(desired_met) X(desired_missed)
 enum cover {
 #define COVER_X(n) C_##n,
@@ -156,6 +157,9 @@ struct sim {
 	struct ev_strategy strategies[STRATEGIES_MAX];
 	int32_t peak[STRATEGIES_MAX];	/* highest limit so far */
 	bool limits_change;
+	struct ev_flow flows[FLOWS_MAX];	/* workflows, as stored */
+	uint64_t paused_step[FLOWS_MAX];	/* the step before which it was paused last */
+	bool has_pauses;
 	bool has_limits, buckets_change, is_halved;	/* rate limits */
 	struct bucket_model buckets[BUCKETS_MAX];
 	unsigned keys;			/* of each strategy */
@@ -248,6 +252,7 @@ void shell_replay(struct sim *s, struct rec *r);
 void shell_register(struct sim *s, struct worker_model *w);
 void shell_label(struct sim *s, struct worker_model *w);	/* another value for one of its labels */
 void shell_limit(struct sim *s);		/* another limit for one of the strategies */
+void shell_pause(struct sim *s, struct ev_flow *f, bool on);	/* a workflow */
 void shell_listen(struct sim *s, struct worker_model *w);
 void shell_stream_closed(struct sim *s, struct worker_model *w, int64_t session);
 bool shell_beat(struct sim *s, struct worker_model *w);

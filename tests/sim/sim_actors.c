@@ -338,6 +338,11 @@ static void client_cancel(struct sim *s, struct timer *t)
 	timer_in(s, between(s, MS, (int64_t)s->trigger_ms * 10 * MS), client_cancel);
 	if (s->is_up && s->limits_change && chance(s, 20))
 		shell_limit(s);
+	if (s->is_up && s->has_pauses && chance(s, 20)) {
+		struct ev_flow *f = &s->flows[below(s, FLOWS_MAX)];
+
+		shell_pause(s, f, !f->is_paused || chance(s, 200));
+	}
 	if (s->is_up && s->has_limits && chance(s, 300))
 		shell_put_limit(s);
 	if (s->open.n && chance(s, 900))
@@ -395,6 +400,9 @@ void actors_init(struct sim *s)
 /* From here on everybody does what he should. */
 void actors_calm(struct sim *s)
 {
+	for (int i = 0; i < FLOWS_MAX; i++)
+		if (s->flows[i].is_paused)
+			shell_pause(s, &s->flows[i], false);
 	for (int i = 0; i < s->n_workers; i++) {
 		struct worker_model *w = &s->workers[i];
 

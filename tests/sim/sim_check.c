@@ -97,6 +97,12 @@ static void check_ending(struct sim *s, const struct rec *r, const struct fx *fx
 			s->cover[C_by_parent]++;
 			s->cover[C_by_parent_running] += fx->worker_no != 0;
 			s->cover[C_orphan_loaded] += r->is_orphan;
+		} else if (fx->text && strcmp(fx->text, CANCEL_BY_PAUSE) == 0) {
+			const struct ev_flow *f = &s->flows[step_of(s, r)->workflow_no - 1];
+
+			MUST(s, f->is_paused && f->ttl_us && is_due(s, MAX(fx->queued_at, f->paused_at) + f->ttl_us) && !fx->worker_no,
+			     "task %lld: cancelled by a pause too early", (long long)r->id);
+			s->cover[fx->in_tail ? C_paused_ttl_tail : C_paused_ttl]++;
 		} else if (fx->text && strcmp(fx->text, CANCEL_BY_STRATEGY) == 0) {
 			keys_check_cancelled(s, r, fx);
 		} else {
@@ -194,7 +200,7 @@ static void check_precedence(struct sim *s, const struct rec *r, const struct fx
 		const struct rec *o = s->open.p[i];
 		struct eng_task_view v;
 
-		if (o == r || !asks_the_same(o, r) || !limits_same(o, r) || !engine_task(s->e, o->id, &v) || v.state != LIVE_QUEUED || v.waits_for)
+		if (o == r || !asks_the_same(o, r) || !limits_same(o, r) || !engine_task(s->e, o->id, &v) || v.state != LIVE_QUEUED || v.waits_for || v.is_paused)
 			continue;
 		if ((fx->kind == FX_INSERT || s->has_limits) && step_of(s, o)->n_strategies > 0)
 			continue;	/* it may have got its places later in this step */
@@ -255,6 +261,9 @@ void check_effects(struct sim *s, size_t from)
 		if (fx->kind == FX_REVIVE)
 			r->cancelled_gen = 0;
 		if (fx->kind == FX_ASSIGN || (fx->kind == FX_INSERT && fx->place == PLACE_ASSIGNED)) {
+			MUST(s, !s->flows[step_of(s, r)->workflow_no - 1].is_paused || s->paused_step[step_of(s, r)->workflow_no - 1] == s->n_steps ||
+				(fx->kind == FX_INSERT && s->paused_step[step_of(s, r)->workflow_no - 1] + 1 >= s->n_steps),
+			     "task %lld is given to a worker while its workflow is paused", (long long)r->id);
 			MUST(s, !is_orphan(s, r), "task %lld starts after the cancel of its parent", (long long)r->id);
 			check_place(s, r, fx);
 			check_precedence(s, r, fx);
@@ -316,6 +325,8 @@ void check_answer(struct sim *s, const struct call *c, const struct fx *fx)
 static void check_overdue(struct sim *s, const struct rec *r)
 {
 	struct eng_task_view v;
+	const struct ev_flow *f;
+	int64_t due;
 
 	MUST(s, !is_orphan(s, r) || !engine_task(s->e, r->id, &v), "task %lld outlives its cancelled parent",
 	     (long long)r->id);
@@ -324,9 +335,13 @@ static void check_overdue(struct sim *s, const struct rec *r)
 
 		MUST(s, s->now.mono_us - back <= s->conf.confirm_us, "task %lld is not confirmed and not given up", (long long)r->id);
 	}
-	if (r->row == ROW_TAIL && !s->wall_jumps)
-		MUST(s, s->now.wall_us - r->due_at < OVERDUE_US || s->now.mono_us - MAX(s->trouble_at, s->started_at) < OVERDUE_US,
-		     "task %lld is due in the tail for %lld us", (long long)r->id, (long long)(s->now.wall_us - r->due_at));
+	f = &s->flows[step_of(s, r)->workflow_no - 1];
+	due = r->due_at;
+	if (f->unpaused_at > r->queued_at)
+		due = MAX(due, f->unpaused_at + r->schedule_ms * 1000);
+	if (r->row == ROW_TAIL && !s->wall_jumps && !f->is_paused)
+		MUST(s, s->now.wall_us - due < OVERDUE_US || s->now.mono_us - MAX(s->trouble_at, s->started_at) < OVERDUE_US,
+		     "task %lld is due in the tail for %lld us", (long long)r->id, (long long)(s->now.wall_us - due));
 }
 
 void check_step(struct sim *s)

@@ -357,7 +357,8 @@ void db_check_idle(struct sim *s)
 		     "task %lld: state %d rank %d attempt %d worker %d in memory; %d %d %d %d stored", (long long)r->id, v.state, v.rank,
 		     v.attempt, v.worker_no, r->state, r->rank, r->attempt, r->worker_no);
 		MUST(s, v.queued_at == r->queued_at && v.assigned_at == r->assigned_at &&
-			(v.due_at == r->due_at || (v.state == LIVE_QUEUED && step_of(s, r)->n_strategies > 0)) &&
+			(v.due_at == r->due_at || (v.state == LIVE_QUEUED && (step_of(s, r)->n_strategies > 0 ||
+				s->flows[step_of(s, r)->workflow_no - 1].paused_at != INT64_MIN))) &&
 			v.started_at == r->started_at,
 		     "task %lld: times differ in memory and database, state %d: queued %lld/%lld assigned %lld/%lld started "
 		     "%lld/%lld due %lld/%lld", (long long)r->id, r->state, (long long)v.queued_at, (long long)r->queued_at,

@@ -102,8 +102,9 @@ void keys_check_step(struct sim *s)
 
 		if (is_live)
 			limits_check_step(s, r, &v);
+		s->cover[C_paused_task] += is_live && v.is_paused;
 		s->cover[C_key_waits] += is_live && v.waits_for;
-		if (!is_live || v.state != LIVE_QUEUED || v.waits_for || v.limited_by || v.rank != r->rank)
+		if (!is_live || v.state != LIVE_QUEUED || v.waits_for || v.limited_by || v.is_paused || v.rank != r->rank)
 			r->ready_since = SIZE_MAX;
 		else if (r->ready_since == SIZE_MAX)
 			r->ready_since = s->dispatches.n;

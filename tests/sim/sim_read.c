@@ -40,17 +40,28 @@ static void scan_read(struct sim *s, struct timer *t)
 {
 	struct scan *sc = xcalloc(1, sizeof(*sc));
 	const struct fx *fx = t->p;
+	int64_t due = fx->started_at, id = fx->lane;
 
 	sc->fx = *fx;
-	for (size_t i = 0; i < s->open.n; i++) {
-		const struct rec *r = s->open.p[i];
+	for (;;) {
+		const struct rec *best = NULL;
 
-		if (r->row != ROW_TAIL || r->action_no != fx->action_no || r->rank != fx->rank)
-			continue;
-		if (r->due_at <= fx->due_at && sc->n < MIN(fx->limit, SCAN_MAX))
-			sc->rows[sc->n++] = row_of(s, r);
-		else if (r->due_at > fx->due_at && (!sc->next_due || r->due_at < sc->next_due))
-			sc->next_due = r->due_at;
+		for (size_t i = 0; i < s->open.n; i++) {
+			const struct rec *r = s->open.p[i];
+
+			if (r->row != ROW_TAIL || r->action_no != fx->action_no || r->rank != fx->rank || r->due_at < due ||
+			    (r->due_at == due && r->id <= id))
+				continue;
+			if (!best || r->due_at < best->due_at || (r->due_at == best->due_at && r->id < best->id))
+				best = r;
+		}
+		if (!best || best->due_at > fx->due_at || sc->n == MIN(fx->limit, SCAN_MAX)) {
+			sc->next_due = best ? best->due_at : 0;
+			break;
+		}
+		sc->rows[sc->n++] = row_of(s, best);
+		due = best->due_at;
+		id = best->id;
 	}
 	(void)server_timer(s, between(s, 200, s->is_slow_db ? 2 * SEC : 20 * MS), scan_reply, sc);
 }

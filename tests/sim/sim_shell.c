@@ -644,6 +644,19 @@ void shell_limit(struct sim *s)
 	s->cover[C_key_limit_changed]++;
 }
 
+void shell_pause(struct sim *s, struct ev_flow *f, bool on)
+{
+	f->is_paused = on;
+	f->ttl_us = chance(s, 500) ? 0 : between(s, 50 * MS, 20 * SEC);
+	if (on)
+		f->paused_at = s->now.wall_us;
+	else
+		f->unpaused_at = s->now.wall_us;
+	s->paused_step[f->workflow_no - 1] = s->n_steps;
+	shell_event(s, EV_FLOW)->flow = *f;
+	s->cover[on ? C_paused_flow : C_unpaused_flow]++;
+}
+
 void shell_register(struct sim *s, struct worker_model *w)
 {
 	w->registered = true;
@@ -739,6 +752,8 @@ void shell_start(struct sim *s)
 		shell_event(s, EV_STRATEGY)->strategy = s->strategies[i];
 	for (int i = 0; i < s->n_steps_def; i++)
 		shell_event(s, EV_STEP)->step = s->steps[i];
+	for (int i = 0; i < FLOWS_MAX; i++)
+		shell_event(s, EV_FLOW)->flow = s->flows[i];
 	limits_restore(s);
 	restore(s);
 	TRACE(s, "server %u starts", s->gen);

@@ -172,14 +172,14 @@ select max(m.id) from hatchet.tenant n cross join lateral (
 	union all (select t.id from hatchet.event t where t.tenant_no = n.tenant_no order by t.id desc limit 1)) m
 
 -- Due rows of a tail, then one row without id: when to look again at the earliest.  Rows made after $4 less the shortest
--- schedule timeout cannot be due and are not read.
+-- schedule timeout cannot be due and are not read.  What a reader has seen, up to ($6, $7), is left out.
 -- name: TailDue
 with bound as materialized (
 	select ms, hatchet.id_floor($4::timestamptz - ms * interval '1 millisecond' + interval '1 millisecond') as id from (
 		select coalesce(min(s.schedule_ms), 0) as ms from hatchet.step s where s.action_no = $2::int4) m),
 old as materialized (
 	select q.* from hatchet.queue_item q where q.tenant_no = $1::int4 and q.action_no = $2::int4 and q.rank = $3::int2
-	and q.id < (select b.id from bound b) and q.due_at is not null),
+	and q.id < (select b.id from bound b) and (q.due_at, q.id) > ($6::timestamptz, $7::int8)),
 due as materialized (select * from old where due_at <= $4::timestamptz order by due_at, id limit $5::int4),
 last as materialized (
 	select d.due_at, d.id from (select due_at, id from due union all select timestamptz '-infinity', 0) d
