@@ -50,10 +50,14 @@ create table if not exists hatchet.workflow (
 	name text not null,
 	description text not null default '',
 	latest_version_no int4,
-	paused bool not null default false,
+	paused bool not null default false, paused_at timestamptz, unpaused_at timestamptz,	-- the last time
+	pause_ttl_ms int8 not null default 0, pause_drops_cron bool not null default false, pause_drops_scheduled bool not null default false,
 	deleted_at timestamptz,
 	created_at timestamptz not null default now()
 );
+alter table hatchet.workflow add column if not exists paused_at timestamptz, add column if not exists unpaused_at timestamptz,
+	add column if not exists pause_ttl_ms int8 not null default 0, add column if not exists pause_drops_cron bool not null default false,
+	add column if not exists pause_drops_scheduled bool not null default false;
 create unique index if not exists workflow_name on hatchet.workflow (tenant_no, name) where deleted_at is null;
 
 create table if not exists hatchet.workflow_version (
@@ -70,7 +74,6 @@ create table if not exists hatchet.workflow_version (
 	created_at timestamptz not null default now(),
 	unique (workflow_no, ordinal)
 );
-
 alter table hatchet.workflow_version add column if not exists sticky int2 not null default 0;
 
 create table if not exists hatchet.action (
@@ -196,13 +199,11 @@ create table if not exists hatchet.task (
 alter table hatchet.task add column if not exists desired_worker_no int4, add column if not exists labels jsonb,
 	add column if not exists keys text[], add column if not exists key_limits int4[], add column if not exists lane int8, add column if not exists limits jsonb;
 create index if not exists task_run on hatchet.task (tenant_no, run_id) where run_id <> id;
-do $$
-begin
+do $$ begin
 	if pg_get_indexdef(to_regclass('hatchet.task_parent')) !~ 'parent_id, id' then
 		drop index hatchet.task_parent;
 	end if;
-end
-$$;
+end $$;
 create index if not exists task_parent on hatchet.task (tenant_no, parent_id, id) where parent_id is not null;
 
 -- one row per ended attempt; status: 0 completed 1 failed 2 cancelled 3 timed out 4 schedule timed out 5 lost
@@ -628,8 +629,7 @@ $$;
 -- A version per change of checksum, or of what of it is built: equal puts, even at once, make one.  Slot requests are flat: one
 -- row per step and type.  The concurrency chain c_ is that of the only step.
 do $$ begin	-- those of older schemas, by other parameters
-	execute coalesce((select string_agg('drop function ' || oid::regprocedure, ';') from pg_proc
-		where pronamespace = 'hatchet'::regnamespace and proname = 'put_workflow'), 'select');
+	execute coalesce((select string_agg('drop function ' || oid::regprocedure, ';') from pg_proc where oid::regproc::text = 'hatchet.put_workflow'), 'select');
 end $$;
 create or replace function hatchet.put_workflow(p_tenant int4, p_name text, p_description text, p_checksum bytea,
 	p_definition bytea, p_priority int2, p_sticky int2, p_is_dag bool, p_unsupported text, s_readable text[], s_action text[], s_retries int4[],
@@ -797,4 +797,4 @@ $$;
 revoke execute on all functions in schema hatchet from public;
 
 -- the number of this schema, as src/store/boot.c has it: a template cluster holds the schema and no instance yet
-comment on schema hatchet is '7';
+comment on schema hatchet is '8';

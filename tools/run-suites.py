@@ -63,6 +63,7 @@ SUITES = [
     Suite("placement", [VENV, "tests/e2e/test_placement.py"], 300, needs=["tests/e2e/test_placement.py"], prepare="venv"),
     Suite("children", [VENV, "tests/e2e/test_children.py"], 300, needs=["tests/e2e/test_children.py"], prepare="venv"),
     Suite("replay", [VENV, "tests/e2e/test_replay.py"], 300, needs=["tests/e2e/test_replay.py"], prepare="venv"),
+    Suite("pause", [VENV, "tests/e2e/test_pause.py"], 300, needs=["tests/e2e/test_pause.py"], prepare="venv"),
     Suite("rate-limits", [VENV, "tests/e2e/test_rate_limits.py"], 300, needs=["tests/e2e/test_rate_limits.py"], prepare="venv"),
     Suite("concurrency", [VENV, "tests/e2e/test_concurrency.py"], 300, needs=["tests/e2e/test_concurrency.py"], prepare="venv"),
     Suite("why", [VENV, "tests/e2e/test_why.py"], 300, needs=["tests/e2e/test_why.py"], prepare="venv"),

@@ -78,12 +78,18 @@ struct cat_version {
 	struct str unsupported;		/* what it asks for that is not built, in words ("concurrency, sticky"); empty: it can run */
 	int64_t created_at;
 };
+struct cat_pause {		/* times are wall_us, INT64_MIN: never */
+	bool is_paused, drops_cron, drops_scheduled;
+	int64_t paused_at, unpaused_at;
+	int64_t ttl_ms;		/* what is parked for so long is cancelled; 0: nothing */
+};
 struct cat_workflow {
 	int32_t workflow_no, tenant_no;
 	struct uuid uuid;
 	struct str name, description;
 	struct cat_version *latest;
-	bool paused, deleted;
+	struct cat_pause pause;
+	bool deleted;
 	int64_t created_at;
 };
 struct cat_label {
@@ -177,6 +183,7 @@ struct cat_put {
 	struct str unsupported;		/* stored with the version */
 };
 void cat_put_workflow(struct catalog *c, const struct cat_put *p, struct cat_version **ret_version, bool *ret_is_new, struct op *op);
+void cat_pause_workflow(struct catalog *c, struct cat_workflow *w, const struct cat_pause *p, struct op *op);
 void cat_delete_workflow(struct catalog *c, struct cat_workflow *w, struct op *op);
 
 struct cat_worker_new {

@@ -67,6 +67,8 @@ void svc_cancel(struct svc *s, int32_t tenant_no, const int64_t *ids, uint32_t n
 /* Each of @ids that has ended or waits runs again as its next attempt, and so does what was cancelled with it.  @ret_ok: which of them;
  * @ids and @ret_ok live until @op. */
 void svc_replay(struct svc *s, int32_t tenant_no, const int64_t *ids, size_t n, bool *ret_ok, struct op *op);
+/* Nothing of a paused workflow is newly assigned, from the moment @op fires.  @ttl_ms: what is parked for so long is cancelled, 0 nothing. */
+void svc_pause_workflow(struct svc *s, struct cat_workflow *w, bool on, int64_t ttl_ms, bool drops_cron, bool drops_scheduled, struct op *op);
 /* Sets the units of a rate limit, or deletes it (@limit -1): stored when @op fires. */
 void svc_put_rate_limit(struct svc *s, int32_t tenant_no, struct str key, int32_t limit, int32_t window_s, struct op *op);
 void svc_release_slot(struct svc *s, int32_t tenant_no, int64_t id, struct op *op);	/* NOT_FOUND if not assigned */

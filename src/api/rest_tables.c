@@ -153,7 +153,7 @@ const struct rest_route api_rests[] = {
 	{"GET", V "/workers/{worker}", rest_worker_get, PARTLY, "slots and recent runs are left out"},
 	{"PATCH", V "/workers/{worker}", rest_worker_patch, DONE, NULL},
 	{"GET", V "/workflows/{workflow}", rest_workflow_get, PARTLY, "versions: the newest one"},
-	{"PATCH", V "/workflows/{workflow}", NULL, NOT_YET, NULL},
+	{"PATCH", V "/workflows/{workflow}", rest_workflow_patch, DONE, NULL},
 	{"DELETE", V "/workflows/{workflow}", rest_workflow_delete, DONE, NULL},
 	{"GET", V "/workflows/{workflow}/metrics", NULL, NOT_YET, NULL},
 	{"POST", V "/workflows/{workflow}/trigger", NULL, NOT_YET, NULL},

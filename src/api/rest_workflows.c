@@ -30,7 +30,11 @@ static void put_workflow(struct req *r, struct jw *w, const struct cat_workflow 
 	json_meta(w, &wf->uuid, wf->created_at, wf->latest ? wf->latest->created_at : wf->created_at);
 	jw_kv_str(w, "name", wf->name);
 	jw_kv_str(w, "description", wf->description);
-	jw_kv_bool(w, "isPaused", wf->paused);
+	jw_kv_bool(w, "isPaused", wf->pause.is_paused);
+	jw_kv_c(w, "pausedWorkflowCronRunQueueBehavior", wf->pause.drops_cron ? "DROP" : "QUEUE");
+	jw_kv_c(w, "pausedWorkflowScheduledRunQueueBehavior", wf->pause.drops_scheduled ? "DROP" : "QUEUE");
+	if (wf->pause.is_paused && wf->pause.ttl_ms > 0)
+		jw_kv_str(w, "pausedWorkflowQueueTTL", duration_format(req_arena(r), wf->pause.ttl_ms));
 	jw_kv_uuid(w, "tenantId", &tenant_of(r)->uuid);
 	jw_key(w, "versions");
 	jw_arr_begin(w);
@@ -110,6 +114,70 @@ struct step *rest_workflow_delete(struct req *r)
 	if (!wf)
 		return req_fail_err(r, &err);
 	cat_delete_workflow(catalog_of(r), wf, req_op(r, deleted));
+	return req_await(r);
+}
+
+/* --- pause ---------------------------------------------------------------- */
+
+static struct step *patched(struct req *r)
+{
+	struct reply_json j;
+
+	json_begin(&j);
+	put_workflow(r, &j.w, *REQ_STATE(r, struct cat_workflow *));
+	return json_end(r, 200, &j);
+}
+
+static bool read_behaviour(const struct jv *pause, const char *name, bool *ret_drops, struct err *err)
+{
+	const struct jv *v = jv_get(pause, name);
+
+	*ret_drops = jv_type(v) == JV_STR && str_eq(jv_str(v), STR("DROP"));
+	return *ret_drops || jv_type(v) == JV_ABSENT || jv_type(v) == JV_NULL || (jv_type(v) == JV_STR && str_eq(jv_str(v), STR("QUEUE"))) ||
+	       err_set(err, ERR_INVALID, "pause.%s: must be DROP or QUEUE", name);
+}
+
+static bool read_ttl(const struct jv *pause, int64_t *ret_ms, struct err *err)
+{
+	const struct jv *v = jv_get(pause, "pausedWorkflowQueueTTL");
+	struct err why;
+
+	*ret_ms = 0;
+	if (jv_type(v) == JV_ABSENT || jv_type(v) == JV_NULL)
+		return true;
+	if (jv_type(v) != JV_STR || !duration_parse(jv_str(v), ret_ms, &why) || *ret_ms <= 0)
+		return err_set(err, ERR_INVALID, "pause.pausedWorkflowQueueTTL: must be a duration above 0, such as 30m");
+	return true;
+}
+
+struct step *rest_workflow_patch(struct req *r)
+{
+	struct cat_workflow **w = REQ_STATE(r, struct cat_workflow *);
+	const struct jv *body, *pause;
+	bool cron, scheduled, on;
+	struct str action;
+	int64_t ttl_ms;
+	struct err err;
+
+	*w = api_workflow(r, req_param(r, "workflow"), "workflow", &err);
+	if (!*w)
+		return req_fail_err(r, &err);
+	body = json_parse(req_arena(r), req_body(r), &err);
+	if (!body || jv_type(body) != JV_OBJ)
+		return json_fail_field(r, "body", "must be a JSON object");
+	pause = jv_get(body, "pause");
+	if (jv_type(pause) == JV_ABSENT || jv_type(pause) == JV_NULL)
+		return patched(r);
+	if (jv_type(pause) != JV_OBJ)
+		return json_fail_field(r, "pause", "must be an object");
+	action = jv_type(jv_get(pause, "action")) == JV_STR ? jv_str(jv_get(pause, "action")) : STR("");
+	on = str_eq(action, STR("pause"));
+	if (!on && !str_eq(action, STR("unpause")))
+		return json_fail_field(r, "pause.action", "must be pause or unpause");
+	if (!read_behaviour(pause, "pausedWorkflowCronRunQueueBehavior", &cron, &err) ||
+	    !read_behaviour(pause, "pausedWorkflowScheduledRunQueueBehavior", &scheduled, &err) || !read_ttl(pause, &ttl_ms, &err))
+		return req_fail_err(r, &err);
+	svc_pause_workflow(svc_of(r), *w, on, ttl_ms, cron, scheduled, req_op(r, patched));
 	return req_await(r);
 }
 

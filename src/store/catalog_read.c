@@ -146,7 +146,9 @@ static void take_workflows(struct catalog *c, const struct db_rows *rows)
 		}
 		keep(c, &r->w.description, db_get_text(rows, i, 4));
 		r->latest_no = i32(rows, i, 5);
-		r->w.paused = db_get_bool(rows, i, 6);
+		r->w.pause = (struct cat_pause){.is_paused = db_get_bool(rows, i, 6), .paused_at = db_get_time(rows, i, 9),
+			.unpaused_at = db_get_time(rows, i, 10), .ttl_ms = db_get_int(rows, i, 11), .drops_cron = db_get_bool(rows, i, 12),
+			.drops_scheduled = db_get_bool(rows, i, 13)};
 		r->w.deleted = db_get_bool(rows, i, 7);
 		name_workflow(c, &r->w);
 	}

@@ -39,6 +39,7 @@ struct write {
 	unsigned n_cols;
 	/* states */
 	struct cat_workflow *workflow;
+	struct cat_pause pause;
 	struct worker_rec *rec;
 	struct cat_label *labels;
 	uint32_t n_labels;
@@ -397,6 +398,39 @@ void cat_worker_labels(struct catalog *c, struct cat_worker *worker, const struc
 	label_cols(w, merge, n);
 	w->build = build_labels;
 	w->done = labels_done;
+	write_send(w);
+}
+
+static struct db_query *build_pause(struct write *w)
+{
+	struct db_query *q = db_query_new(w->a, SQL_WORKFLOW_PAUSE);
+
+	db_bind_i32(q, w->workflow->workflow_no);
+	db_bind_bool(q, w->pause.is_paused);
+	db_bind_time(q, w->pause.paused_at);
+	db_bind_time(q, w->pause.unpaused_at);
+	db_bind_i64(q, w->pause.ttl_ms);
+	db_bind_bool(q, w->pause.drops_cron);
+	db_bind_bool(q, w->pause.drops_scheduled);
+	db_bind_text(q, str_c(w->c->tag));
+	return q;
+}
+
+static void pause_done(struct write *w, const struct db_rows *rows)
+{
+	(void)rows;
+	w->workflow->pause = w->pause;
+	write_end(w, NULL);
+}
+
+void cat_pause_workflow(struct catalog *c, struct cat_workflow *workflow, const struct cat_pause *p, struct op *op)
+{
+	struct write *w = write_new(c, 0, op);
+
+	w->workflow = workflow;
+	w->pause = *p;
+	w->build = build_pause;
+	w->done = pause_done;
 	write_send(w);
 }
 

@@ -12,7 +12,7 @@
 
 /* One call from outside that waits for the engine's answer: the `ref` of its events.
  * Payloads are borrowed from the caller until its op fires. */
-enum call_kind { CALL_TRIGGER, CALL_REPORT, CALL_CANCEL, CALL_SLOT, CALL_REFRESH, CALL_REPLAY, CALL_LIMIT };
+enum call_kind { CALL_TRIGGER, CALL_REPORT, CALL_CANCEL, CALL_SLOT, CALL_REFRESH, CALL_REPLAY, CALL_LIMIT, CALL_PAUSE };
 struct call {
 	enum call_kind kind;
 	struct op *op;
@@ -240,6 +240,9 @@ void limits_restore(struct svc *s, const struct read_limits *rows);
 struct str limit_key(const struct svc *s, int64_t hash);
 struct str limit_note(const struct svc *s, const struct fx *fx, struct arena *a);
 void build_bucket(struct svc *s, const struct fx *fx);
+
+/* svc_pause.c */
+void svc_flow_event(struct svc *s, const struct cat_workflow *w, void *ref);
 
 /* svc_key.c */
 bool keys_eval(struct eval *e, struct svc_trigger_item *it, const struct cat_step *step, struct eng_entry *entries);

@@ -57,6 +57,9 @@ static void restore_dictionaries(struct svc *s)
 	for (size_t i = 0; i < n; i++)
 		svc_strategy_event(s, strategies[i]);
 	n = cat_steps(s->catalog, s->load_arena, &steps);
+	for (size_t i = 0; i < n; i++)
+		if (steps[i]->version->workflow->pause.paused_at != INT64_MIN)
+			svc_flow_event(s, steps[i]->version->workflow, NULL);
 
 	for (size_t i = 0; i < n; i++)
 		svc_step_event(s, steps[i]);

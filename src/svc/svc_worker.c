@@ -19,7 +19,7 @@ void svc_step_event(struct svc *s, const struct cat_step *step)
 	struct ev *ev = svc_event(s, EV_STEP);
 
 	ev->step = (struct ev_step){.step_no = step->step_no, .tenant_no = step->version->workflow->tenant_no,
-		.action_no = step->action->action_no, .retries = step->retries, .backoff_milli = step->backoff_milli,
+		.action_no = step->action->action_no, .workflow_no = step->version->workflow->workflow_no, .retries = step->retries, .backoff_milli = step->backoff_milli,
 		.backoff_max_s = step->backoff_max_s, .schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms,
 		.sticky = step->version->sticky, .wants = place.wants, .n_wants = place.n_wants};
 	for (uint32_t i = 0; i < step->n_strategies && i < ENG_STEP_ENTRIES; i++)

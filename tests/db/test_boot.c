@@ -57,7 +57,8 @@ TEST(migrate_twice_changes_nothing)
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
 	/* from schema 6 */
-	pgnode_exec(url, "drop table hatchet.rate_limit; alter table hatchet.task drop column limits; alter table hatchet.step drop column limits;"
+	pgnode_exec(url, "alter table hatchet.workflow drop column paused_at, drop column unpaused_at, drop column pause_ttl_ms,"
+		    " drop column pause_drops_cron, drop column pause_drops_scheduled; drop table hatchet.rate_limit; alter table hatchet.task drop column limits; alter table hatchet.step drop column limits;"
 		    " update hatchet.instance set schema_version = 6; comment on schema hatchet is '6'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
@@ -96,7 +97,7 @@ TEST(migrate_twice_changes_nothing)
 		    " comment on schema hatchet is '1'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
-	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 7);
+	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 8);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final = 43 and attempt = 1"), 3);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final is null"), 5);
 	CHECK_EQ(pgnode_int(url, "select count(*) from pg_indexes where schemaname = 'hatchet' and indexdef ~ 'final & 7|parent_id, id'"), 4);

@@ -285,17 +285,17 @@ TEST(recovery)
 
 	/* due_at of the fixture is 60 s from now */
 	wait_init(&w, f.loop);
-	read_tail_due(f.db, f.a, 1, 10, 3, f.now_us + 10000000, 10, &live, &next, &w.op);
+	read_tail_due(f.db, f.a, 1, 10, 3, f.now_us + 10000000, 10, INT64_MIN, 0, &live, &next, &w.op);
 	wait_ok(&w);
 	CHECK_EQ(live.n, 0);
 	CHECK_EQ(next, f.now_us / 1000 * 1000 + 20000000);
 	wait_init(&w, f.loop);
-	read_tail_due(f.db, f.a, 1, 10, 3, f.now_us + 30000000, 10, &live, &next, &w.op);
+	read_tail_due(f.db, f.a, 1, 10, 3, f.now_us + 30000000, 10, INT64_MIN, 0, &live, &next, &w.op);
 	wait_ok(&w);
 	CHECK_EQ(live.n, 0);
 	CHECK_EQ(next, f.now_us + 60000000);
 	wait_init(&w, f.loop);
-	read_tail_due(f.db, f.a, 1, 10, 3, f.now_us + 60000000, 10, &live, &next, &w.op);
+	read_tail_due(f.db, f.a, 1, 10, 3, f.now_us + 60000000, 10, INT64_MIN, 0, &live, &next, &w.op);
 	wait_ok(&w);
 	CHECK_EQ(live.n, 1);
 	CHECK_EQ(live.p[0].id, fix_id(&f, 5));

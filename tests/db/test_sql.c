@@ -170,7 +170,7 @@ TEST(read_plans)
 		{SQL_EVENTS, "(1, 0, 9223372036854775807, array['k'], array[5, 6]::int8[], null, null, null, 0, 50)", NULL},
 		{SQL_TAILS, "", NULL},
 		{SQL_MAX_ID, "", NULL},
-		{SQL_TAIL_DUE, "(1, 2, 3::int2, now(), 500)", NULL},
+		{SQL_TAIL_DUE, "(1, 2, 3::int2, now(), 500, '-infinity', 0)", NULL},
 		{SQL_TAIL_AHEAD, "(1, 2, 3::int2, 1000, 500)", NULL},
 		{SQL_INPUTS, "(array[1, 2]::int8[], array[1, 1], 1000)", NULL},
 		{SQL_INBOX_TENANTS, "", NULL},

@@ -137,7 +137,7 @@ class Population:
         self.tenant = int(fixture.S.pg.sql(f"select tenant_no from hatchet.tenant where id = '{fixture.S.tenant()}'")[0][0])
         fixture.S.pg.sql("insert into hatchet.tenant (name, slug) values ('other', 'other')")
         self.other = int(fixture.S.pg.sql("select tenant_no from hatchet.tenant where slug = 'other'")[0][0])
-        fixture.S.pg.sql("select hatchet.make_days(hatchet.utc_today() - 3, 3); select hatchet.make_days(hatchet.utc_today() - 32, 1)")
+        fixture.S.pg.sql("select hatchet.make_days(hatchet.utc_today() - 3, 3); select hatchet.make_days(hatchet.utc_today() - 32, 2)")
         self.now_ms = int(time.time() * 1000)
         self.tasks = []
         self.made = 0

@@ -16,7 +16,8 @@ select type_no, name from hatchet.slot_type
 select action_no, tenant_no, name from hatchet.action where $1::int4[] is null or action_no = any($1::int4[])
 
 -- name: CatWorkflows
-select workflow_no, tenant_no, id, name, description, latest_version_no, paused, deleted_at is not null, created_at
+select workflow_no, tenant_no, id, name, description, latest_version_no, paused, deleted_at is not null, created_at, paused_at,
+	unpaused_at, pause_ttl_ms, pause_drops_cron, pause_drops_scheduled
 from hatchet.workflow where $1::int4[] is null or workflow_no = any($1::int4[])
 
 -- name: CatVersions
@@ -62,6 +63,13 @@ select r_workflow, r_version, r_is_new from hatchet.put_workflow($1::int4, $2::t
 	$6::int2, $7::int2, $8::bool, $9::text, $10::text[], $11::text[], $12::int4[], $13::int4[], $14::int4[], $15::int8[],
 	$16::int8[], $17::bool[], $18::bool[], $19::jsonb[], $20::jsonb[], $21::int4[], $22::text[], $23::int4[], $24::text[], $25::int2[], $26::int4[],
 	$27::text[], $28::text[], $29::text)
+
+-- name: WorkflowPause
+with w as (
+	update hatchet.workflow set paused = $2::bool, paused_at = $3::timestamptz, unpaused_at = $4::timestamptz, pause_ttl_ms = $5::int8,
+		pause_drops_cron = $6::bool, pause_drops_scheduled = $7::bool where workflow_no = $1::int4
+	returning workflow_no)
+select pg_notify('hatchet_cfg', 'workflow ' || workflow_no || ' ' || $8::text) from w
 
 -- name: WorkflowDelete
 with w as (
