@@ -29,12 +29,21 @@ struct eng_why_holder {
 	int64_t id, since;		/* wall_us */
 	bool is_running;		/* false: it waits for its other places or for a worker */
 };
+struct eng_why_limit {
+	uint64_t bucket;
+	int32_t units, limit, value;	/* wanted, of the limit (-1: not set), left now */
+	int64_t refill_at;		/* wall_us; INT64_MIN: it is full */
+	bool is_first;			/* units are there, for others before it */
+};
 struct eng_why {
 	bool in_memory;			/* else as asked for */
 	int8_t state, rank;
 	int16_t attempt;
 	int32_t worker_no, desired_no;
 	int64_t due_at;			/* wall_us; INT64_MIN none */
+	/* rate limits that keep it waiting */
+	uint32_t n_limits;
+	struct eng_why_limit limits[ENG_TASK_LIMITS];
 	/* the key of which it waits for a place */
 	bool waits_for_key;
 	uint32_t key_at;		/* its place in the chain */
@@ -55,6 +64,8 @@ struct eng_why_row {
 	bool has_turn;			/* it waits in the tail of its first key */
 	struct eng_place place;
 	struct eng_entry entries[ENG_STEP_ENTRIES];
+	const struct eng_limit *limits;
+	uint32_t n_limits;
 };
 /* false: it is not in memory and no @row is given, or its step is unknown. */
 bool engine_why(const struct engine *e, int64_t id, const struct eng_why_row *row, struct eng_why *ret) MUST_USE;

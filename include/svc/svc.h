@@ -71,6 +71,8 @@ void svc_replay(struct svc *s, int32_t tenant_no, const int64_t *ids, size_t n, 
 void svc_pause_workflow(struct svc *s, struct cat_workflow *w, bool on, int64_t ttl_ms, bool drops_cron, bool drops_scheduled, struct op *op);
 /* Sets the units of a rate limit, or deletes it (@limit -1): stored when @op fires. */
 void svc_put_rate_limit(struct svc *s, int32_t tenant_no, struct str key, int32_t limit, int32_t window_s, struct op *op);
+/* The key of a rate limit that the engine knows; p NULL: none.  Valid until the end of the turn. */
+struct str svc_limit_key(const struct svc *s, uint64_t bucket);
 void svc_release_slot(struct svc *s, int32_t tenant_no, int64_t id, struct op *op);	/* NOT_FOUND if not assigned */
 void svc_refresh_timeout(struct svc *s, int32_t tenant_no, int64_t id, int64_t ms, int64_t *ret_timeout_at_us, struct op *op);
 

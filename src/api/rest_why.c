@@ -122,6 +122,59 @@ static void backoff(struct why *y)
 	row_end(y);
 }
 
+static void paused(struct why *y)
+{
+	const struct cat_workflow *w = y->step->version->workflow;
+	struct arena *a = req_arena(y->r);
+	struct str text, since = time_text(y->r, w->pause.paused_at);
+	int64_t gone_at = INT64_MIN;
+
+	if (!w->pause.is_paused || y->w.state != LIVE_QUEUED)
+		return;
+	text = arena_strf(a, "Workflow %.*s is paused since %.*s.", STR_FMT(quoted(y->r, w->name)), STR_FMT(since));
+	if (w->pause.ttl_ms > 0) {
+		gone_at = MAX(y->t->live_queued_at, w->pause.paused_at) + w->pause.ttl_ms * 1000;
+		text = arena_strf(a, "%.*s It is cancelled at %.*s if it still waits then.", STR_FMT(text), STR_FMT(time_text(y->r, gone_at)));
+	}
+	row_begin(y, "PAUSED", text);
+	json_time(y->jw, "since", w->pause.paused_at);
+	json_time(y->jw, "cancelledAt", gone_at);
+	row_end(y);
+}
+
+static struct str limit_text(struct why *y, const struct eng_why_limit *l, struct str key)
+{
+	struct arena *a = req_arena(y->r);
+
+	if (l->limit < 0)
+		return arena_strf(a, "Rate limit %.*s is not set.", STR_FMT(key));
+	if (l->units > l->limit)
+		return arena_strf(a, "It needs %d units of rate limit %.*s, which allows %d: it can never run.", l->units, STR_FMT(key), l->limit);
+	if (l->is_first)
+		return arena_strf(a, "Others come first to the %d units that rate limit %.*s has left.", l->value, STR_FMT(key));
+	return arena_strf(a, "Rate limit %.*s has %d of %d units left, it needs %d; more come at %.*s.", STR_FMT(key), l->value, l->limit,
+			  l->units, STR_FMT(time_text(y->r, l->refill_at)));
+}
+
+static void rate_limits(struct why *y)
+{
+	for (uint32_t i = 0; i < y->w.n_limits; i++) {
+		const struct eng_why_limit *l = &y->w.limits[i];
+		struct str key = svc_limit_key(svc_of(y->r), l->bucket);
+
+		row_begin(y, "RATE_LIMIT", limit_text(y, l, quoted(y->r, key)));
+		jw_kv_str(y->jw, "key", key);
+		jw_kv_i64(y->jw, "units", l->units);
+		if (l->limit >= 0) {
+			jw_kv_i64(y->jw, "limit", l->limit);
+			jw_kv_i64(y->jw, "left", l->value);
+		}
+		jw_kv_bool(y->jw, "never", l->limit >= 0 && l->units > l->limit);
+		json_time(y->jw, "until", l->refill_at);
+		row_end(y);
+	}
+}
+
 /* The text of the key for which it waits. */
 static struct str key_text(struct why *y)
 {
@@ -491,6 +544,8 @@ static struct step *why_reply(struct req *r)
 		y->n_wants = cat_wants_parse(req_arena(r), y->rows.p[0].labels, &y->wants);
 	answer_begin(&j.w, run_status_name(y->t->status));
 	backoff(y);
+	paused(y);
+	rate_limits(y);
 	concurrency(y);
 	is_next = !y->first.p;
 	workers(y, is_next);

@@ -146,6 +146,19 @@ static void look_at_row_keys(const struct engine *e, const struct step *s, const
 	}
 }
 
+/* --- rate limits -------------------------------------------------------------------------------------------------------------- */
+
+static void look_at_limit(const struct engine *e, uint64_t hash, int32_t units, bool is_parked, struct eng_why *ret)
+{
+	struct eng_bucket_view b = {.limit = -1, .refill_at = INT64_MIN};
+
+	(void)engine_bucket(e, hash, &b);
+	if (ret->n_limits == ENG_TASK_LIMITS || (!is_parked && b.limit != -1 && units <= b.value))
+		return;
+	ret->limits[ret->n_limits++] = (struct eng_why_limit){.bucket = hash, .units = units, .limit = b.limit, .value = b.value,
+		.refill_at = b.refill_at, .is_first = b.limit != -1 && units <= b.value};
+}
+
 /* --- the queue -------------------------------------------------------------------------------------------------------------- */
 
 static uint32_t ready_before(const struct task *t)
@@ -163,13 +176,17 @@ static uint32_t ready_before(const struct task *t)
 	return MIN(n, (uint32_t)ENG_WHY_AHEAD_MAX);
 }
 
-static void of_task(const struct task *t, struct eng_why *ret)
+static void of_task(const struct engine *e, const struct task *t, struct eng_why *ret)
 {
 	struct ask a = {.step = t->step, .wants = t->need->wants, .n_wants = t->need->n_wants, .desired_no = t->need->desired_no};
 
 	*ret = (struct eng_why){.in_memory = true, .state = t->state, .rank = t->rank, .attempt = t->attempt,
 		.worker_no = t->worker ? t->worker->worker_no : 0, .due_at = t->due_at};
-	if (t->waits && t->n_held < t->n_places) {
+	for (int i = 0; t->waits && i < t->n_takes; i++)
+		look_at_limit(e, t->takes[i].bucket->hash, t->takes[i].units, t->parked == &t->takes[i], ret);
+	if (t->parked || t->is_paused) {
+		;	/* it asks for nothing else yet */
+	} else if (t->waits && t->n_held < t->n_places) {
 		look_at_key(t->places[t->n_held].key, t->n_held, ret);
 		ret->key_ahead = waiters_before(t->places[t->n_held].key, t);
 	} else if (t->waits) {
@@ -185,7 +202,7 @@ bool engine_why(const struct engine *e, int64_t id, const struct eng_why_row *ro
 	struct ask a;
 
 	if (t) {
-		of_task(t, ret);
+		of_task(e, t, ret);
 		return true;
 	}
 	if (!s)
@@ -193,6 +210,8 @@ bool engine_why(const struct engine *e, int64_t id, const struct eng_why_row *ro
 	*ret = (struct eng_why){.state = LIVE_QUEUED, .rank = row->rank, .due_at = INT64_MIN};
 	a = (struct ask){.step = s, .desired_no = row->place.desired_no, .wants = row->place.has_wants ? row->place.wants : s->need->wants,
 		.n_wants = row->place.has_wants ? row->place.n_wants : s->need->n_wants};
+	for (uint32_t i = 0; i < row->n_limits; i++)
+		look_at_limit(e, row->limits[i].bucket, row->limits[i].units, false, ret);
 	look_at_row_keys(e, s, row, ret);
 	for (int i = 0; i <= row->rank; i++)
 		ret->ahead += s->need->queue->ranks[i].n;

@@ -237,7 +237,6 @@ void limits_sweep(struct svc *s);
 bool limits_eval(struct eval *e, struct svc_trigger_item *it, const struct cat_step *step, const struct eng_limit **ret, uint32_t *ret_n);
 void limits_stored(struct svc *s, const struct cat_step *step, struct str stored, const struct eng_limit **ret, uint32_t *ret_n);
 void limits_restore(struct svc *s, const struct read_limits *rows);
-struct str limit_key(const struct svc *s, int64_t hash);
 struct str limit_note(const struct svc *s, const struct fx *fx, struct arena *a);
 void build_bucket(struct svc *s, const struct fx *fx);
 

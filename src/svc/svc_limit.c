@@ -42,9 +42,9 @@ static uint64_t hash_of(struct svc *s, int32_t tenant_no, struct str key)
 	return h;
 }
 
-struct str limit_key(const struct svc *s, int64_t hash)
+struct str svc_limit_key(const struct svc *s, uint64_t bucket)
 {
-	const struct limit_name *name = imap_get(&s->limit_names, hash);
+	const struct limit_name *name = imap_get(&s->limit_names, (int64_t)bucket);
 
 	return name ? (struct str){name->key, name->n} : STR_NULL;
 }
@@ -268,7 +268,7 @@ void svc_put_rate_limit(struct svc *s, int32_t tenant_no, struct str key, int32_
 /* In words: which key, what was asked for, when there is more. */
 struct str limit_note(const struct svc *s, const struct fx *fx, struct arena *a)
 {
-	struct str key = limit_key(s, fx->lane);
+	struct str key = svc_limit_key(s, (uint64_t)fx->lane);
 	char at[RFC3339_MAX] = "";
 
 	if (fx->max < 0)
@@ -283,7 +283,7 @@ struct str limit_note(const struct svc *s, const struct fx *fx, struct arena *a)
 
 void build_bucket(struct svc *s, const struct fx *fx)
 {
-	struct str key = limit_key(s, fx->lane);
+	struct str key = svc_limit_key(s, (uint64_t)fx->lane);
 
 	if (!key.p && fx->max >= 0)
 		return;		/* forgotten since: it was full, and of no task */

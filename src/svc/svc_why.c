@@ -17,6 +17,7 @@ bool svc_why(struct svc *s, const struct live_row *row, bool in_tail, int16_t ra
 	if (in_tail) {
 		ask.place = svc_place_stored(s, row->desired_no, row->labels);
 		keys_stored(cat_step(s->catalog, row->step_no), row->keys, row->key_limits, row->n_key_limits, ask.entries);
+		limits_stored(s, cat_step(s->catalog, row->step_no), row->limits, &ask.limits, &ask.n_limits);
 	}
 	ok = engine_why(s->engine, row->id, in_tail ? &ask : NULL, ret);
 	while (s->turn_memory.n > n)	/* borrowed for this call only, and no event of this turn has it */

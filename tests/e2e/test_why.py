@@ -362,6 +362,45 @@ def case_cli():
     done(cli(run, "--url", f"https://127.0.0.1:{S.http_port}"), 1, "no TLS with")
 
 
+def case_rate_limits():
+    L = v1.CreateTaskRateLimit
+    hour, unset, small = name_of("hour"), name_of("unset"), name_of("small")
+    for key, units in ((hour, 2), (small, 1)):
+        call("/WorkflowService/PutRateLimit", wf.PutRateLimitRequest(key=b(key), limit=units, duration=2), wf.PutRateLimitResponse)
+    name = name_of("metered")
+    put(name, rate_limits=[L(key=b(hour), units=2)])
+    w = Worker(name)
+    first = trigger(name)
+    w.get(first)
+    row = reasons(trigger(name), "RATE_LIMIT")[0]
+    matches(row["text"], f'Rate limit "{hour}" has 0 of 2 units left, it needs 2; more come at {TIME}[.]')
+    equal([row["key"], row["units"], row["limit"], row["left"], row["never"]], [hour, 2, 2, 0, False])
+    put(name, rate_limits=[L(key=b(unset), units=1)])
+    equal(reasons(trigger(name), "RATE_LIMIT")[0]["text"], f'Rate limit "{unset}" is not set.')
+    put(name, rate_limits=[L(key=b(small), units=3), L(key=b(hour), units=1)])
+    rows = reasons(trigger(name), "RATE_LIMIT", "RATE_LIMIT")
+    equal(rows[0]["text"], f'It needs 3 units of rate limit "{small}", which allows 1: it can never run.')
+    equal([r["never"] for r in rows], [True, False])
+    w.completed(first)
+    w.close()
+
+
+def case_paused_workflow():
+    name = name_of("resting")
+    put(name)
+    w = Worker(name)
+    flow = S.rest("GET", f"/t/workflows?name={name}")[1]["rows"][0]["metadata"]["id"]
+    equal(S.rest("PATCH", f"/api/v1/workflows/{flow}", {"pause": {"action": "pause"}})[0], 200)
+    run = trigger(name)
+    matches(reasons(run, "PAUSED")[0]["text"], f'Workflow "{name}" is paused since {TIME}[.]')
+    equal(S.rest("PATCH", f"/api/v1/workflows/{flow}", {"pause": {"action": "pause", "pausedWorkflowQueueTTL": "1h"}})[0], 200)
+    matches(reasons(run, "PAUSED")[0]["text"], f'Workflow "{name}" is paused since {TIME}[.] It is cancelled at {TIME} if it still waits then[.]')
+    equal(S.rest("PATCH", f"/api/v1/workflows/{flow}", {"pause": {"action": "unpause"}})[0], 200)
+    w.get(run)
+    w.completed(run)
+    w.close()
+
+
 def proxied(reply):
     """A server that answers every request with these bytes; gives its port."""
     class Handler(http.server.BaseHTTPRequestHandler):
