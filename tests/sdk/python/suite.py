@@ -14,6 +14,7 @@ from datetime import datetime, timedelta, timezone
 import tasks
 from hatchet_sdk.clients.rest.models.v1_task_status import V1TaskStatus
 from hatchet_sdk.exceptions import FailedTaskRunExceptionGroup
+from hatchet_sdk.rate_limit import RateLimitDuration
 from hatchet_sdk.types.labels import DesiredWorkerLabel
 from hatchet_sdk.types.trigger import TriggerWorkflowOptions
 from tasks import In, hatchet, let_go, marks
@@ -239,6 +240,69 @@ async def case_labels_and_sticky():
         equal(got["child"], got["worker"], "where the child ran")
 
 
+async def case_concurrency():
+    """Two of a key at once, those of another key beside them; a newer one takes the place of the one that runs."""
+    refs = [await tasks.keyed.aio_run(In(n=i, text="a" if i < 5 else "b"), wait_for_result=False) for i in range(6)]
+    await until("two of a and one of b run", lambda: len(marks("py-keyed", "started")) == 3)
+    equal(await status(refs[2].workflow_run_id), V1TaskStatus.QUEUED, "the third of a")
+    let_go("keyed")
+    equal([(await r.aio_result())["n"] for r in refs], list(range(6)), "all end")
+    running = most = 0
+    for m in marks("py-keyed"):
+        running += (m["what"] == "started") - (m["what"] == "ended") if m["text"] == "a" else 0
+        most = max(most, running)
+    equal(most, 2, "of a at once")
+    first = await tasks.newest.aio_run(In(n=1, text="k"), wait_for_result=False)
+    await until("the first runs", lambda: marks("py-newest", "started"))
+    second = await tasks.newest.aio_run(In(n=2, text="k"), wait_for_result=False)
+    equal(await status(first.workflow_run_id), V1TaskStatus.CANCELLED, "the first")
+    let_go("newest-2")
+    equal(await second.aio_result(), {"n": 2})
+
+
+async def case_rate_limits():
+    """A static limit and one of each user, both needed; what is limited runs when there are units."""
+    waits = await tasks.metered.aio_run(In(n=0, text="u0"), wait_for_result=False)
+    await hatchet.rate_limits.aio_put("py-api", 8, RateLimitDuration.HOUR)
+    equal(await waits.aio_result(), {"n": 0})
+    for i in (1, 2):
+        equal(await tasks.metered.aio_run(In(n=i, text="u1")), {"n": i})
+    third = await tasks.metered.aio_run(In(n=3, text="u1"), wait_for_result=False)
+    equal(await tasks.metered.aio_run(In(n=4, text="u2")), {"n": 4}, "another user")
+    equal(await status(third.workflow_run_id), V1TaskStatus.QUEUED, "the third of u1")
+    rows = {r.key: r.value for r in (await hatchet.rate_limits.aio_list()).rows}
+    equal([rows["py-api"], rows["u1"], rows["u2"]], [0, 0, 1])
+    await hatchet.runs.aio_cancel(third.workflow_run_id)
+
+
+async def case_replay():
+    ref = await tasks.mended.aio_run(wait_for_result=False)
+    await failure(ref.aio_result())
+    let_go("mended")
+    await hatchet.runs.aio_replay(ref.workflow_run_id)
+    equal(await tasks.mended.aio_get_result(ref.workflow_run_id), {"retry": 1})
+
+
+async def case_children_end_with_their_parent():
+    ref = await tasks.mother.aio_run(wait_for_result=False)
+    child = (await until("the child runs", lambda: marks("py-orphan", "started")))[0]["run"]
+    await hatchet.runs.aio_cancel(ref.workflow_run_id)
+
+    async def cancelled():
+        return await status(child) == V1TaskStatus.CANCELLED
+    await until("the child cancelled", cancelled)
+
+
+async def case_workflow_paused():
+    flow = [w for w in (await hatchet.workflows.aio_list(workflow_name="py-resting")).rows if w.name == "py-resting"][0]
+    await hatchet.workflows.aio_pause(flow.metadata.id, timedelta(hours=1))
+    ref = await tasks.resting.aio_run(In(n=3), wait_for_result=False)
+    await tasks.wait.aio_run(In(n=1))  # a run that came later has passed through
+    equal(await status(ref.workflow_run_id), V1TaskStatus.QUEUED, "while its workflow is paused")
+    await hatchet.workflows.aio_unpause(flow.metadata.id)
+    equal(await ref.aio_result(), {"n": 3})
+
+
 async def case_worker_killed():
     first = await start_worker("py-lost-a", "lost", 1)
     ref = await tasks.lost.aio_run(wait_for_result=False)
@@ -308,7 +372,8 @@ async def case_postgres_restarted():
 CASES = {
     "main": ["run_and_wait", "run_many", "run_without_waiting", "failing", "retry_that_succeeds", "non_retryable",
              "timeout", "refresh_of_the_timeout", "cancel", "large_payload", "payload_over_the_limit", "metadata",
-             "logs", "children_once", "two_workers_share", "labels_and_sticky", "worker_killed", "worker_paused", "worker_stopped"],
+             "logs", "children_once", "two_workers_share", "labels_and_sticky", "concurrency", "rate_limits", "replay", "children_end_with_their_parent", "workflow_paused",
+             "worker_killed", "worker_paused", "worker_stopped"],
     "tls": ["run_and_wait", "run_many", "run_without_waiting", "large_payload"],
     "restart": ["server_restarted", "postgres_restarted"],
 }

@@ -8,7 +8,9 @@ import os
 import time
 from datetime import timedelta
 
-from hatchet_sdk import Context, Hatchet, NonRetryableException
+from hatchet_sdk import (ConcurrencyExpression, ConcurrencyLimitStrategy, Context, Hatchet, NonRetryableException,
+                         RateLimit)
+from hatchet_sdk.rate_limit import RateLimitDuration
 from hatchet_sdk.types.labels import DesiredWorkerLabel
 from hatchet_sdk.types.sticky import StickyStrategy
 from hatchet_sdk.types.trigger import TriggerWorkflowOptions
@@ -207,8 +209,58 @@ async def postgres(input: In, ctx: Context) -> dict:
     return {"n": input.n, "retry": ctx.retry_count}
 
 
+BY_TEXT = ConcurrencyExpression(expression="input.text", max_runs=2, limit_strategy=ConcurrencyLimitStrategy.GROUP_ROUND_ROBIN)
+NEWEST = ConcurrencyExpression(expression="input.text", max_runs=1, limit_strategy=ConcurrencyLimitStrategy.CANCEL_IN_PROGRESS)
+
+
+@hatchet.task(name="py-keyed", input_validator=In, concurrency=BY_TEXT)
+async def keyed(input: In, ctx: Context) -> dict:
+    mark("py-keyed", "started", text=input.text, n=input.n)
+    await gate("keyed")
+    mark("py-keyed", "ended", text=input.text, n=input.n)
+    return {"n": input.n}
+
+
+@hatchet.task(name="py-newest", input_validator=In, concurrency=NEWEST)
+async def newest(input: In, ctx: Context) -> dict:
+    mark("py-newest", "started", n=input.n)
+    await gate(f"newest-{input.n}")
+    return {"n": input.n}
+
+
+@hatchet.task(name="py-metered", input_validator=In, rate_limits=[RateLimit(static_key="py-api", units=2),
+              RateLimit(dynamic_key="input.text", units=1, limit=2, duration=RateLimitDuration.HOUR)])
+async def metered(input: In, ctx: Context) -> dict:
+    return {"n": input.n}
+
+
+@hatchet.task(name="py-mended", input_validator=In)
+async def mended(input: In, ctx: Context) -> dict:
+    if not os.path.exists(os.path.join(DIR, "go-mended")):
+        raise ValueError("broken")
+    return {"retry": ctx.retry_count}
+
+
+@hatchet.task(name="py-orphan", input_validator=In)
+async def orphan(input: In, ctx: Context) -> dict:
+    mark("py-orphan", "started", run=ctx.workflow_run_id)
+    await gate("never")
+    return {}
+
+
+@hatchet.task(name="py-mother", input_validator=In)
+async def mother(input: In, ctx: Context) -> dict:
+    return await orphan.aio_run()
+
+
+@hatchet.task(name="py-resting", input_validator=In)
+async def resting(input: In, ctx: Context) -> dict:
+    return {"n": input.n}
+
+
 SETS = {
-    "base": [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, kid, again],
+    "base": [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, kid, again,
+             keyed, newest, metered, mended, orphan, mother, resting],
     "share": [share],
     "lost": [lost],
     "pause": [pause],
