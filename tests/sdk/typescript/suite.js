@@ -114,6 +114,55 @@ const cases = {
     await until('the worker told to cancel', () => marks('ts-cancel', 'cancelled').length);
     assert.deepEqual(await ref.output, {}, 'a cancelled run has an empty result');
   },
+  async concurrency() {
+    const refs = [];
+    for (let n = 0; n < 6; n++) refs.push(await t.keyed.runNoWait({ n, text: n < 5 ? 'a' : 'b' }));
+    await until('two of a and one of b run', () => marks('ts-keyed', 'started').length === 3);
+    assert.equal(await status(refs[2]), 'QUEUED', 'the third of a');
+    letGo('keyed');
+    for (const [n, ref] of refs.entries()) assert.deepEqual(await ref.output, { n });
+    let running = 0;
+    let most = 0;
+    for (const m of marks('ts-keyed').filter((x) => x.text === 'a')) {
+      running += m.what === 'started' ? 1 : -1;
+      most = Math.max(most, running);
+    }
+    assert.equal(most, 2, 'of a at once');
+    const first = await t.newest.runNoWait({ n: 1, text: 'k' });
+    await until('the first runs', () => marks('ts-newest', 'started').length);
+    const second = await t.newest.runNoWait({ n: 2, text: 'k' });
+    assert.equal(await status(first), 'CANCELLED');
+    letGo('newest-2');
+    assert.deepEqual(await second.output, { n: 2 });
+  },
+  async rate_limits() {
+    const waits = await t.metered.runNoWait({ n: 0, text: 'u0' });
+    await hatchet.ratelimits.upsert({ key: 'ts-api', limit: 8, duration: t.RateLimitDuration.HOUR });
+    assert.deepEqual(await waits.output, { n: 0 });
+    for (const n of [1, 2]) assert.deepEqual(await t.metered.run({ n, text: 'u1' }), { n });
+    const third = await t.metered.runNoWait({ n: 3, text: 'u1' });
+    assert.deepEqual(await t.metered.run({ n: 4, text: 'u2' }), { n: 4 }, 'another user');
+    assert.equal(await status(third), 'QUEUED', 'the third of u1');
+    const { rows } = await hatchet.ratelimits.list({});
+    assert.deepEqual(['ts-api', 'u1', 'u2'].map((k) => rows.find((r) => r.key === k).value), [0, 0, 1]);
+    await third.cancel();
+  },
+  async replay() {
+    const ref = await t.mended.runNoWait({});
+    const id = await ref.getWorkflowRunId();
+    await failure(ref.output);
+    letGo('mended');
+    await hatchet.runs.replay({ ids: [id] });
+    assert.deepEqual(await hatchet.runRef(id).output, { 'ts-mended': { retry: 1 } });
+  },
+  async children_end_with_their_parent() {
+    const ref = await t.mother.runNoWait({});
+    ref.output.catch(() => {});
+    await until('the child runs', () => marks('ts-orphan', 'started').length);
+    const child = marks('ts-orphan', 'started')[0].run;
+    await ref.cancel();
+    await until('the child cancelled', async () => (await status(child)) === 'CANCELLED');
+  },
   async large_payload() {
     const inputBytes = INPUT_LIMIT - 2048;
     const outputBytes = LIMIT - 2048;

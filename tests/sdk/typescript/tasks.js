@@ -3,7 +3,7 @@
 // a line appended to a file of SUITE_DIR is seen by the suite, a file `go-X` lets the tasks that wait for X go on.
 const fs = require('node:fs');
 const path = require('node:path');
-const { HatchetClient, NonRetryableError } = require('@hatchet-dev/typescript-sdk/v1');
+const { ConcurrencyLimitStrategy, HatchetClient, NonRetryableError, RateLimitDuration } = require('@hatchet-dev/typescript-sdk/v1');
 
 const DIR = process.env.SUITE_DIR;
 const hatchet = HatchetClient.init({ log_level: 'WARN' });
@@ -121,14 +121,40 @@ const parent = task('parent', async (input, ctx) => {
   const got = await ctx.runChild(child, {}, { sticky: true });
   return { worker: ctx.worker.id(), child: got.worker };
 });
+const byText = (maxRuns, limitStrategy) => [{ expression: 'input.text', maxRuns, limitStrategy }];
+const keyed = task('keyed', async (input) => {
+  mark('ts-keyed', 'started', { text: input.text });
+  await gate('keyed');
+  mark('ts-keyed', 'ended', { text: input.text });
+  return { n: input.n };
+}, { concurrency: byText(2, ConcurrencyLimitStrategy.GROUP_ROUND_ROBIN) });
+const newest = task('newest', async (input, ctx) => {
+  mark('ts-newest', 'started', { n: input.n });
+  await gate(`newest-${input.n}`, ctx.abortController.signal);
+  return { n: input.n };
+}, { concurrency: byText(1, ConcurrencyLimitStrategy.CANCEL_IN_PROGRESS) });
+const metered = task('metered', async (input) => ({ n: input.n }), {
+  rateLimits: [{ staticKey: 'ts-api', units: 2 }, { dynamicKey: 'input.text', units: 1, limit: 2, duration: RateLimitDuration.HOUR }],
+});
+const mended = task('mended', async (input, ctx) => {
+  if (!fs.existsSync(path.join(DIR, 'go-mended'))) throw new Error('broken');
+  return { retry: ctx.retryCount() };
+});
+const orphan = task('orphan', async (input, ctx) => {
+  mark('ts-orphan', 'started', { run: ctx.workflowRunId() });
+  await gate('never', ctx.abortController.signal);
+  return {};
+});
+const mother = task('mother', async (input, ctx) => ctx.runChild(orphan, {}));
 const server = restarted('server');
 const postgres = restarted('postgres');
 
 module.exports = {
   DIR, hatchet, marks, letGo, pause,
   wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, share, lost, paused, stop, again, zone, parent, server, postgres,
+  keyed, newest, metered, mended, mother, RateLimitDuration,
   sets: {
-    base: [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, kid, again],
+    base: [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, kid, again, keyed, newest, metered, mended, orphan, mother],
     share: [share],
     lost: [lost],
     pause: [paused],
