@@ -20,6 +20,7 @@ import (
 	"github.com/hatchet-dev/hatchet/pkg/client/rest"
 	"github.com/hatchet-dev/hatchet/pkg/client/types"
 	hatchet "github.com/hatchet-dev/hatchet/sdks/go"
+	"github.com/hatchet-dev/hatchet/sdks/go/features"
 )
 
 const (
@@ -223,6 +224,123 @@ func (s *suite) cancel(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(s.wantStatus(ctx, ref.RunId, "CANCELLED"), seen("go-cancel", "cancelled", 1))
+}
+
+func (s *suite) concurrency(ctx context.Context) error {
+	var refs []*hatchet.WorkflowRunRef
+	for i := range 6 {
+		ref, err := s.start(ctx, "keyed", In{N: i, Text: map[bool]string{true: "a", false: "b"}[i < 5]})
+		if err != nil {
+			return err
+		}
+		refs = append(refs, ref)
+	}
+	if err := errors.Join(seen("go-keyed", "started", 3), s.wantStatus(ctx, refs[2].RunId, "QUEUED")); err != nil {
+		return err
+	}
+	letGo("keyed")
+	for i, ref := range refs {
+		got, err := s.outcome(ref, "keyed")
+		if err = errors.Join(err, equal("result", got, numbers{N: i})); err != nil {
+			return err
+		}
+	}
+	running, most := 0, 0
+	for _, m := range marks("go-keyed", "") {
+		if m.Worker != "a" {
+			continue
+		}
+		running += map[bool]int{true: 1, false: -1}[m.What == "started"]
+		most = max(most, running)
+	}
+	if err := equal("of a at once", most, 2); err != nil {
+		return err
+	}
+	first, err := s.start(ctx, "newest", In{N: 1, Text: "k"})
+	if err = errors.Join(err, seen("go-newest", "started", 1)); err != nil {
+		return err
+	}
+	second, err := s.start(ctx, "newest", In{N: 2, Text: "k"})
+	if err = errors.Join(err, s.wantStatus(ctx, first.RunId, "CANCELLED")); err != nil {
+		return err
+	}
+	letGo("newest-2")
+	got, err := s.outcome(second, "newest")
+	return errors.Join(err, equal("result", got, numbers{N: 2}))
+}
+
+func (s *suite) rateLimits(ctx context.Context) error {
+	waits, err := s.start(ctx, "metered", In{Text: "u0"})
+	if err != nil {
+		return err
+	}
+	if err = s.client.RateLimits().Upsert(features.CreateRatelimitOpts{Key: "go-api", Limit: 8, Duration: types.Hour}); err != nil {
+		return err
+	}
+	if _, err = s.outcome(waits, "metered"); err != nil {
+		return err
+	}
+	for range 2 {
+		if _, err = s.call(ctx, "metered", In{Text: "u1"}); err != nil {
+			return err
+		}
+	}
+	third, err := s.start(ctx, "metered", In{Text: "u1"})
+	if err != nil {
+		return err
+	}
+	if _, err = s.call(ctx, "metered", In{Text: "u2"}); err != nil {
+		return err
+	}
+	if err = s.wantStatus(ctx, third.RunId, "QUEUED"); err != nil {
+		return err
+	}
+	list, err := s.client.RateLimits().List(ctx, nil)
+	if err != nil {
+		return err
+	}
+	values := map[string]int{}
+	for _, r := range *list.Rows {
+		values[r.Key] = r.Value
+	}
+	ids := []uuid.UUID{uuid.MustParse(third.RunId)}
+	_, err = s.client.Runs().Cancel(ctx, rest.V1CancelTaskRequest{ExternalIds: &ids})
+	return errors.Join(err, equal("units left", []int{values["go-api"], values["u1"], values["u2"]}, []int{0, 0, 1}))
+}
+
+func (s *suite) replay(ctx context.Context) error {
+	ref, err := s.start(ctx, "mended", In{})
+	if err != nil {
+		return err
+	}
+	if _, err = ref.Result(); err == nil {
+		return errors.New("it did not fail")
+	}
+	letGo("mended")
+	ids := []uuid.UUID{uuid.MustParse(ref.RunId)}
+	if _, err = s.client.Runs().Replay(ctx, rest.V1ReplayTaskRequest{ExternalIds: &ids}); err != nil {
+		return err
+	}
+	return until("the replay to end", 30, func() (bool, error) {
+		st, err := s.status(ctx, ref.RunId)
+		return st == "COMPLETED", err
+	})
+}
+
+func (s *suite) childrenEndWithTheirParent(ctx context.Context) error {
+	ref, err := s.start(ctx, "mother", In{})
+	if err = errors.Join(err, seen("go-orphan", "started", 1)); err != nil {
+		return err
+	}
+	child := marks("go-orphan", "started")[0].Worker
+	ids := []uuid.UUID{uuid.MustParse(ref.RunId)}
+	if _, err = s.client.Runs().Cancel(ctx, rest.V1CancelTaskRequest{ExternalIds: &ids}); err != nil {
+		return err
+	}
+	return until("the child cancelled", 30, func() (bool, error) {
+		st, err := s.status(ctx, child)
+		return st == "CANCELLED", err
+	})
 }
 
 func (s *suite) largePayload(ctx context.Context) error {
@@ -520,7 +638,9 @@ func (s *suite) mainCases() []namedCase {
 		{"failing", s.failing}, {"retry_that_succeeds", s.retryThatSucceeds}, {"non_retryable", s.nonRetryable},
 		{"timeout", s.timeout}, {"refresh_of_the_timeout", s.refreshOfTheTimeout}, {"cancel", s.cancel},
 		{"large_payload", s.largePayload}, {"payload_over_the_limit", s.payloadOverTheLimit}, {"metadata", s.metadata},
-		{"logs", s.logs}, {"children_once", s.childrenOnce}, {"two_workers_share", s.twoWorkersShare}, {"labels_and_sticky", s.labelsAndSticky}, {"worker_killed", s.workerKilled},
+		{"logs", s.logs}, {"children_once", s.childrenOnce}, {"two_workers_share", s.twoWorkersShare}, {"labels_and_sticky", s.labelsAndSticky},
+		{"concurrency", s.concurrency}, {"rate_limits", s.rateLimits}, {"replay", s.replay},
+		{"children_end_with_their_parent", s.childrenEndWithTheirParent}, {"worker_killed", s.workerKilled},
 		{"worker_paused", s.workerPaused}, {"worker_stopped", s.workerStopped}}
 }
 

@@ -155,6 +155,37 @@ func newSuite() (*suite, error) {
 		mark("go-cancel", markLine{What: "started"})
 		return untilCancelled(ctx, "go-cancel")
 	})
+	places := func(maxRuns int32, kind types.WorkflowConcurrencyLimitStrategy) *types.Concurrency {
+		return &types.Concurrency{Expression: "input.text", MaxRuns: &maxRuns, LimitStrategy: &kind}
+	}
+	add("base", "keyed", func(ctx hatchet.Context, in In) (Out, error) {
+		mark("go-keyed", markLine{What: "started", Worker: in.Text})
+		err := gate(ctx, "keyed")
+		mark("go-keyed", markLine{What: "ended", Worker: in.Text})
+		return Out{"n": in.N}, err
+	}, hatchet.WithConcurrency(places(2, types.GroupRoundRobin)))
+	add("base", "newest", func(ctx hatchet.Context, in In) (Out, error) {
+		mark("go-newest", markLine{What: "started"})
+		return Out{"n": in.N}, gate(ctx, fmt.Sprintf("newest-%d", in.N))
+	}, hatchet.WithConcurrency(places(1, types.CancelInProgress)))
+	one, two, userKey, userLimit, hour := 1, 2, "input.text", "2", types.Hour
+	add("base", "metered", func(ctx hatchet.Context, in In) (Out, error) { return Out{"n": in.N}, nil },
+		hatchet.WithRateLimits(&types.RateLimit{Key: "go-api", Units: &two},
+			&types.RateLimit{Key: userKey, KeyExpr: &userKey, Units: &one, LimitValueExpr: &userLimit, Duration: &hour}))
+	add("base", "mended", func(ctx hatchet.Context, in In) (Out, error) {
+		if _, err := os.Stat(filepath.Join(dir, "go-mended")); err != nil {
+			return nil, errors.New("broken")
+		}
+		return Out{"retry": ctx.RetryCount()}, nil
+	})
+	add("base", "orphan", func(ctx hatchet.Context, in In) (Out, error) {
+		mark("go-orphan", markLine{What: "started", Worker: ctx.WorkflowRunId()})
+		return nil, gate(ctx, "never")
+	})
+	add("base", "mother", func(ctx hatchet.Context, in In) (Out, error) {
+		_, err := s.tasks["orphan"].Run(ctx, In{})
+		return Out{}, err
+	})
 	add("base", "large", func(ctx hatchet.Context, in In) (Out, error) {
 		return Out{"got": len(in.Text), "text": strings.Repeat("b", in.Size)}, nil
 	})
