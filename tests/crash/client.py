@@ -20,9 +20,9 @@ import workflows_pb2 as wf
 
 STATUS = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED")
 # long: its worker takes its time to say STARTED; slow: always over its timeout; late: only at first, and then it reports all the same
-KINDS = (("plain", 74), ("long", 4), ("retry", 12), ("fail", 4), ("slow", 1), ("late", 1), ("backoff", 4))
+KINDS = (("plain", 60), ("keyed", 8), ("metered", 6), ("long", 4), ("retry", 12), ("fail", 4), ("slow", 1), ("late", 1), ("backoff", 4))
 WORKFLOW = {"plain": "crash-plain", "long": "crash-plain", "retry": "crash-plain", "fail": "crash-plain", "slow": "crash-slow", "late": "crash-slow",
-            "backoff": "crash-backoff"}
+            "backoff": "crash-backoff", "keyed": "crash-keyed", "metered": "crash-metered"}
 
 
 class Client:
@@ -46,8 +46,8 @@ class Client:
         u = f"{self.name}-{number}-{kind}"
         fails = {"retry": rnd.randint(1, 2), "fail": 99, "backoff": 1}.get(kind, 0)
         ms = {"slow": 30000, "late": 2000, "long": rnd.randint(200, 1000)}.get(kind) or rnd.randint(0, 50)
-        body = '{"u":"%s","ms":%d,"fails":%d,"late":%d,"wait":%d}' % (
-            u, ms, fails, kind == "late" and rnd.randint(3300, 4900), kind == "long" and rnd.randint(0, 3500))
+        body = '{"u":"%s","key":"k%d","ms":%d,"fails":%d,"late":%d,"wait":%d}' % (
+            u, rnd.randrange(12), ms, fails, kind == "late" and rnd.randint(3300, 4900), kind == "long" and rnd.randint(0, 3500))
         return u, v1.TriggerWorkflowRequest(name=WORKFLOW[kind].encode(), input=body.encode(), priority=rnd.randint(1, 3))
 
     def trigger(self, rnd, n):

@@ -67,6 +67,9 @@ INVARIANTS = {
     "no worker holds more than its slots": f"""
         select worker_no, count(*) from hatchet.live where state in (1, 2) and flags & 1 = 0
         group by worker_no having count(*) > {SLOTS}""",
+    "no key has more than its limit": """
+        select t.keys[1], count(*) from hatchet.live l join hatchet.task t on t.tenant_no = l.tenant_no and t.id = l.id
+        where l.state in (1, 2) and t.keys is not null group by t.step_no, t.keys having count(*) > 2""",
     "the depths of the tails add up": """
         select step_no, x.n, d.n from (select t.tenant_no, t.step_no, count(*) n from hatchet.queue_item q join hatchet.task t
             on t.tenant_no = q.tenant_no and t.id = q.id group by 1, 2) x
@@ -97,6 +100,23 @@ def python(script, *args, **env):
     log = open(os.path.join(LOGS, script + ".log"), "ab")
     return spawn([sys.executable, os.path.join(HERE, script), *map(str, args)], env={**os.environ, **env}, stdout=log, stderr=log,
                  preexec_fn=die_with_parent)
+
+
+METERED = """
+    select l.key, extract(epoch from a.assigned_at) from hatchet.attempt a join hatchet.task t on t.tenant_no = a.tenant_no and t.id = a.task_id
+    cross join lateral (select t.limits -> 0 ->> 0 as key) l where l.key is not null and a.assigned_at is not null order by 1, 2"""
+
+
+def windows_given_too_much(rows, limit=1, seconds=1):
+    """A window begins with the first start after the end of the last one."""
+    key, since, n = None, 0, 0
+    for k, at in rows:
+        at = float(at)
+        if k != key or at >= since + seconds - 1e-7:
+            key, since, n = k, at, 0
+        n += 1
+        if n > limit:
+            yield f"{k}: {n} starts within a second of {since:.6f}"
 
 
 class Loop:
@@ -356,6 +376,9 @@ class Loop:
         self.check("the run list says the same", [f"{r}: {f['status']}, listed {listed.get(r)}" for r, f in final.items()
                                                   if listed.get(r) != f["status"]])
         self.sql({**INVARIANTS, **AT_REST})
+        metered = self.pg.sql(METERED)
+        told = self.pg.sql("select count(*) from hatchet.note where kind = 6")[0][0]
+        self.check(f"no window gave more than its limit: {len(metered)} starts, told to wait {told} times", windows_given_too_much(metered))
         counts = {s: sum(f["status"] == s for f in final.values()) for s in history.FINAL}
         print(f"# {len(h.sent)} triggers sent, {len(h.acked)} acknowledged: "
               + ", ".join(f"{n} {s.lower()}" for s, n in counts.items()) + f"; all final {took:.0f} s after the last fault", flush=True)

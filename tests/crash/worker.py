@@ -25,6 +25,10 @@ import v1_pb2 as v1
 FINAL = ("INVALID_ARGUMENT", "UNIMPLEMENTED", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND")
 
 
+KEY_LIMIT = 2       # runs under one key at once
+WINDOW_LIMIT = 1    # starts under one key in a window of one second
+
+
 def step(name, **more):
     action = f"{name}:run".encode()
     return v1.CreateWorkflowVersionRequest(name=name.encode(), tasks=[v1.CreateTaskOpts(
@@ -32,6 +36,10 @@ def step(name, **more):
 
 
 WORKFLOWS = [step("crash-plain", retries=3, timeout=b"120s"), step("crash-slow", retries=1, timeout=b"3s"),
+             step("crash-keyed", retries=3, timeout=b"120s", concurrency=[v1.Concurrency(
+                 expression=b"input.key", max_runs=KEY_LIMIT, limit_strategy=v1.GROUP_ROUND_ROBIN)]),
+             step("crash-metered", retries=3, timeout=b"120s", rate_limits=[v1.CreateTaskRateLimit(
+                 key=b"input.key", key_expr=b"input.key", units=1, limit_values_expr=b"%d" % WINDOW_LIMIT, duration=0)]),
              step("crash-backoff", retries=2, timeout=b"120s", backoff_factor=2.0, backoff_max_seconds=2)]
 
 
