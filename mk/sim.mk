@@ -7,3 +7,7 @@ build/asan/sim: $(SIM_SRCS:%.c=build/asan/%.o) build/asan/lib.a
 .PHONY: sim
 sim: build/dbg/sim	## simulate workers, clients, database and faults around the engine: fixed seeds and a new one
 	@build/dbg/sim
+
+.PHONY: nightly
+nightly: build/dbg/sim	## simulate with new seeds for HOURS (8), and name every seed that fails
+	@build/dbg/sim for $$(( $(or $(HOURS),8) * 3600 ))

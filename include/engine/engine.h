@@ -95,7 +95,7 @@ enum ev_kind {
 	EV_LOADED,		/* a row moved from queue_item into live by FX_LOAD */
 	EV_LOAD_DONE,		/* that load is complete: n rows of .limit */
 	EV_EXPIRED,		/* a tail row found due by FX_SCAN */
-	EV_SCAN_DONE,		/* scan complete: next earliest due, 0 none */
+	EV_SCAN_DONE,		/* scan complete: next earliest due, 0 none; .limit 0: it failed, again at .due_at */
 };
 
 struct ev_step {

@@ -296,17 +296,17 @@ void tail_due(struct engine *e, struct rank *r)
 static void scan_done(struct engine *e, struct rank *r, const struct ev *ev)
 {
 	int64_t next = ev->due_at ? ev->due_at : INT64_MIN;
+	bool failed = ev->limit == 0, is_full = !failed && ev->n >= ev->limit;
 
-	if (ev->n >= ev->limit)
+	if (is_full)
 		next = e->now.wall_us;	/* more are due already */
 	if (r->skipped)
 		next = e->now.wall_us + RESCAN_US;
-	r->after_due = INT64_MIN;
-	r->after_id = 0;
-	if (r->spared && ev->n >= ev->limit) {
-		r->after_due = r->seen_due;
-		r->after_id = r->seen_id;
-	} else if (r->spared) {
+	if (!failed) {	/* else it is repeated as it was */
+		r->after_due = r->spared && is_full ? r->seen_due : INT64_MIN;
+		r->after_id = r->spared && is_full ? r->seen_id : 0;
+	}
+	if (r->spared && !failed && !is_full) {
 		next = next == INT64_MIN ? e->now.wall_us + SPARED_US : MIN(next, e->now.wall_us + SPARED_US);
 		r->spared = false;
 	}

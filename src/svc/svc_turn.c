@@ -171,7 +171,7 @@ static void scan_done(struct op *op, const struct err *err)
 		/* a failed read is tried again in a second */
 		ev->due_at = err ? loop_now(s->loop).wall_us + 1000000 : sc->next_due == INT64_MIN ? 0 : sc->next_due;
 		ev->n = err ? 0 : sc->rows.n;
-		ev->limit = sc->fx.limit;
+		ev->limit = err ? 0 : sc->fx.limit;
 	}
 	arena_free(sc->a);
 	free(sc);

@@ -1,4 +1,4 @@
-/* sim SEED STEPS: one run.  sim: the fixed seeds and one from the clock, as many as fit into the time box; SIM_TRACE=1 tells
+/* sim SEED STEPS: one run.  sim for SECONDS: new seeds for so long.  sim: the fixed seeds and one from the clock, as many as fit into the time box; SIM_TRACE=1 tells
  * everything that happens.  A run ends with calm: the faults stop, and then everything has to come to its end. */
 #include "sim.h"
 
@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FIXED_SEEDS = 250, FIXED_STEPS = 10000, BOX_S = 60 };
+enum { FIXED_SEEDS = 250, FIXED_STEPS = 10000, BOX_S = 240 };
 
 static const char *const cover_names[] = {
 #define COVER_X(n) #n,
@@ -414,14 +414,34 @@ static int run_all(void)
 	return failed ? 1 : 0;
 }
 
+/* New seeds, as many as fit in that time; each failing one is named. */
+static int run_for(int64_t s)
+{
+	uint64_t seed = (uint64_t)time(NULL) * 1000000, n = 0, failed = 0;
+	int64_t end = seconds() + s;
+	struct result r;
+
+	while (seconds() < end) {
+		failed += !run_apart(++seed, FIXED_STEPS, &r);
+		if (++n % 500 == 0) {
+			printf("# %llu runs, %llu failed, %lld s left\n", (unsigned long long)n, (unsigned long long)failed, (long long)(end - seconds()));
+			fflush(stdout);
+		}
+	}
+	printf("%llu passed, %llu failed, 0 skipped\n", (unsigned long long)(n - failed), (unsigned long long)failed);
+	return failed ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t cover[COVERS] = {0};
 
 	if (argc == 1)
 		return run_all();
+	if (argc == 3 && strcmp(argv[1], "for") == 0)
+		return run_for(atoll(argv[2]));
 	if (argc != 3) {
-		fprintf(stderr, "usage: sim [SEED STEPS]\n");
+		fprintf(stderr, "usage: sim [SEED STEPS | for SECONDS]\n");
 		return 2;
 	}
 	(void)run(strtoull(argv[1], NULL, 10), strtoull(argv[2], NULL, 10), cover, true);

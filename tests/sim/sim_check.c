@@ -72,6 +72,8 @@ static void check_lost(struct sim *s, const struct rec *r, const struct fx *fx)
 /* How an attempt ends must have a cause in the world. */
 static void check_ending(struct sim *s, const struct rec *r, const struct fx *fx)
 {
+	const struct ev_flow *f;
+	int64_t since;
 	const struct call *c = fx->payload;
 	unsigned sent = r->sent[fx->attempt];
 
@@ -98,8 +100,7 @@ static void check_ending(struct sim *s, const struct rec *r, const struct fx *fx
 			s->cover[C_by_parent_running] += fx->worker_no != 0;
 			s->cover[C_orphan_loaded] += r->is_orphan;
 		} else if (fx->text && strcmp(fx->text, CANCEL_BY_PAUSE) == 0) {
-			const struct ev_flow *f = &s->flows[step_of(s, r)->workflow_no - 1];
-
+			f = &s->flows[step_of(s, r)->workflow_no - 1];
 			MUST(s, f->is_paused && f->ttl_us && is_due(s, MAX(fx->queued_at, f->paused_at) + f->ttl_us) && !fx->worker_no,
 			     "task %lld: cancelled by a pause too early", (long long)r->id);
 			s->cover[fx->in_tail ? C_paused_ttl_tail : C_paused_ttl]++;
@@ -116,7 +117,11 @@ static void check_ending(struct sim *s, const struct rec *r, const struct fx *fx
 		s->cover[C_timed_out]++;
 		break;
 	case ATTEMPT_SCHEDULE_TIMED_OUT:
-		MUST(s, !fx->worker_no && is_due(s, fx->queued_at + r->schedule_ms * 1000), "task %lld: schedule timed out too early",
+		f = &s->flows[step_of(s, r)->workflow_no - 1];
+		since = f->unpaused_at > fx->queued_at ? f->unpaused_at : fx->queued_at;
+		MUST(s, !fx->worker_no && is_due(s, since + r->schedule_ms * 1000), "task %lld: schedule timed out too early",
+		     (long long)r->id);
+		MUST(s, !f->is_paused || s->paused_step[f->workflow_no - 1] + 1 >= s->n_steps, "task %lld times out while its workflow is paused",
 		     (long long)r->id);
 		s->cover[fx->in_tail ? C_schedule_timed_out_tail : C_schedule_timed_out]++;
 		break;
@@ -340,7 +345,7 @@ static void check_overdue(struct sim *s, const struct rec *r)
 	if (f->unpaused_at > r->queued_at)
 		due = MAX(due, f->unpaused_at + r->schedule_ms * 1000);
 	if (r->row == ROW_TAIL && !s->wall_jumps && !f->is_paused)
-		MUST(s, s->now.wall_us - due < OVERDUE_US || s->now.mono_us - MAX(s->trouble_at, s->started_at) < OVERDUE_US,
+		MUST(s, s->now.wall_us - due < (s->has_pauses ? 10 : 1) * OVERDUE_US || s->now.mono_us - MAX(s->trouble_at, s->started_at) < OVERDUE_US,
 		     "task %lld is due in the tail for %lld us", (long long)r->id, (long long)(s->now.wall_us - due));
 }
 

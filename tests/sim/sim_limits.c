@@ -111,7 +111,7 @@ static void commit_one(struct sim *s, const struct pend *p, struct bucket_model 
 		return;
 	}
 	if (row->started_at != b->window_since) {
-		MUST(s, s->buckets_change || b->window_since == INT64_MIN || row->started_at == INT64_MIN ||
+		MUST(s, s->buckets_change || s->wall_jumps || b->window_since == INT64_MIN || row->started_at == INT64_MIN ||
 			row->started_at >= b->window_since + b->window_us, "a window of a bucket begins before the last one is over");
 		s->cover[C_limit_refilled] += b->window_since != INT64_MIN;
 		b->window_since = row->started_at;
@@ -126,8 +126,8 @@ static void commit_one(struct sim *s, const struct pend *p, struct bucket_model 
 	b->since = row->started_at;
 	b->is_dynamic = row->is_dynamic;
 	MUST(s, row->value >= 0 && row->value <= row->max, "a bucket has %d units of %d", row->value, row->max);
-	if (s->buckets_change)
-		return;
+	if (s->buckets_change || s->wall_jumps)
+		return;	/* nobody can tell which window an assignment is of */
 	TRACE(s, "bucket %llx: %d of %d since %lld, window %lld, taken %lld", (unsigned long long)b->hash, row->value, row->max,
 	      (long long)row->started_at, (long long)row->window_us, (long long)b->window_taken);
 	MUST(s, b->window_taken <= row->max, "%lld units of %d were taken in one window", (long long)b->window_taken, row->max);

@@ -33,7 +33,7 @@ static void scan_reply(struct sim *s, struct timer *t)
 	ev->rank = sc->fx.rank;
 	ev->due_at = failed ? s->now.wall_us + SEC : sc->next_due;
 	ev->n = failed ? 0 : sc->n;
-	ev->limit = sc->fx.limit;
+	ev->limit = failed ? 0 : sc->fx.limit;
 }
 
 static void scan_read(struct sim *s, struct timer *t)

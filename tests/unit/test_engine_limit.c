@@ -119,6 +119,21 @@ TEST(priority_and_age_at_the_refill)
 	end(&w);
 }
 
+/* Even when it comes in the moment of the refill. */
+TEST(a_newcomer_overtakes_nobody)
+{
+	struct world w;
+	int64_t old, newcomer;
+
+	begin(&w, 1, 10);
+	(void)run(&w, 3, 1);
+	old = run(&w, 3, 1);
+	later(&w, WINDOW_US);
+	newcomer = run(&w, 3, 1);
+	CHECK(runs(&w, old) && !runs(&w, newcomer));
+	end(&w);
+}
+
 TEST(all_units_or_none)
 {
 	const struct eng_limit both[] = {{.bucket = BUCKET, .units = 1, .limit = -1}, {.bucket = OTHER, .units = 1, .limit = -1}};
@@ -193,6 +208,12 @@ TEST(no_worker_takes_nothing)
 	CHECK(runs(&w, a));
 	CHECK_EQ(left(&w, BUCKET).value, 0);
 	CHECK_EQ(view(&w, idle[0]).state, LIVE_QUEUED);
+	pass(&w, WINDOW_US);
+	beat(&w, 1);
+	a = run(&w, 3, 1);
+	pass(&w, 11000);
+	CHECK(runs(&w, a));
+	CHECK(runs(&w, run(&w, 3, 1)));	/* those are counted no more */
 	end(&w);
 }
 
@@ -297,6 +318,29 @@ TEST(paused_for_too_long)
 	pass(&w, SECOND_US);
 	CHECK_EQ(only(&w, FX_END)->status, ATTEMPT_CANCELLED);
 	CHECK_STR(only(&w, FX_END)->text, CANCEL_BY_PAUSE);
+	end(&w);
+}
+
+/* Also for what is read from its rows after a restart. */
+TEST(the_budget_of_a_restored_one)
+{
+	struct ev ev = {.kind = EV_FLOW};
+	struct world w;
+	int64_t id;
+
+	start(&w, 0);
+	ev.flow = (struct ev_flow){.workflow_no = FLOW, .paused_at = w.now.wall_us - 500 * SECOND_US, .unpaused_at = w.now.wall_us - SECOND_US};
+	step(&w, &ev);
+	id = resting(&w) + 1;
+	ev = about(EV_RESTORE, id);
+	ev.restore = (struct ev_restore){.id = id, .tenant_no = TENANT, .step_no = 61, .state = LIVE_QUEUED, .rank = 3, .user_rank = 3,
+		.queued_at = w.now.wall_us - 400 * SECOND_US, .assigned_at = INT64_MIN, .started_at = INT64_MIN,
+		.due_at = w.now.wall_us - 100 * SECOND_US, .schedule_ms = 300000, .exec_ms = 60000};
+	step(&w, &ev);
+	pass(&w, 298 * SECOND_US);
+	CHECK_EQ(view(&w, id).state, LIVE_QUEUED);
+	pass(&w, 2 * SECOND_US);
+	CHECK_EQ(view(&w, id).state, -1);
 	end(&w);
 }
 
