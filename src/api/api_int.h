@@ -237,7 +237,7 @@ API_RPCS(API_RPC_X)
 #define API_RESTS(X) \
 	X(live) X(ready) X(metrics) X(version) X(meta) X(cloud_metadata) X(static) X(tenant_get) X(workflow_list) X(workflow_get) \
 	X(workflow_patch) X(workflow_delete) X(workflow_version) X(run_list) X(run_external_ids) X(run_trigger) X(run_get) X(run_status) \
-	X(run_task_events) X(task_get) X(task_why) X(task_logs) X(task_events) X(tasks_cancel) X(tasks_replay) X(task_metrics) X(queue_metrics) X(worker_list) \
+	X(run_task_events) X(task_get) X(task_why) X(verify) X(task_logs) X(task_events) X(tasks_cancel) X(tasks_replay) X(task_metrics) X(queue_metrics) X(worker_list) \
 	X(worker_get) X(worker_patch) X(event_list) X(event_get) X(run_task_timings) X(run_display_names) X(dag_tasks) X(run_input) \
 	X(run_shape) X(task_point_metrics) X(step_run_queue_metrics) X(task_stats)
 #define API_REST_X(name) struct step *rest_##name(struct req *r) MUST_USE;

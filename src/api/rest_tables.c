@@ -51,6 +51,7 @@ const struct rest_route api_rests[] = {
 	{"POST", ST "/tasks/cancel", rest_tasks_cancel, PARTLY, "by ids or filter, at most 20000; with what they have spawned"},
 	{"POST", ST "/tasks/replay", rest_tasks_replay, PARTLY, "as v1.AdminService/ReplayTasks"},
 	{"GET", ST "/traces", NULL, NOT_YET, "traces"},
+	{"POST", ST "/verify", rest_verify, DONE, "ours"},
 	{"GET", ST "/webhooks", NULL, NOT_YET, "webhooks"},
 	{"POST", ST "/webhooks", NULL, NOT_YET, "webhooks"},
 	{"GET", ST "/webhooks/{webhook}", NULL, NOT_YET, "webhooks"},

@@ -42,7 +42,7 @@ void flags_help(const struct command *c);
 const char *nearest(const char *word, size_t n, const char *best, const char *other);	/* @other if nearer than @best (may be NULL) */
 
 extern struct command cmd_server_start, cmd_server_stop, cmd_server_status, cmd_server_backup, cmd_server_restore, cmd_token_create, cmd_token_revoke, cmd_migrate,
-	cmd_doctor, cmd_runs_why, cmd_version, cmd_compat, cmd_quickstart, cmd_completion, cmd_manual;
+	cmd_doctor, cmd_runs_why, cmd_verify, cmd_version, cmd_compat, cmd_quickstart, cmd_completion, cmd_manual;
 extern struct command *const commands[];	/* all of them, main.c; those without a summary are not for people */
 extern const size_t commands_n;
 
@@ -52,6 +52,7 @@ extern const size_t commands_n;
 	{"token", "TOKEN", "HATCHET_CLIENT_TOKEN", NULL, "API token", NULL, NULL}, \
 	{"ca-file", "FILE", "HATCHET_CLIENT_TLS_ROOT_CA_FILE", NULL, "whom to believe over https; default: as this machine does", NULL, NULL}, \
 	{"data-dir", "DIR", "HATCHET_DATA_DIR", NULL, "directory of the running server", NULL, NULL}
+bool client_tenant(const struct command *c, struct arena *a, const char **ret, struct err *err);	/* whose token it is, as it says itself */
 bool client_call(const struct command *c, struct arena *a, const char *method, const char *path, const struct jv **ret, struct str *ret_text,
 		 struct err *err);
 

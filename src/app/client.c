@@ -1,13 +1,14 @@
 /* What the commands that ask a server have in common: where it is, who asks, and what its answer says. */
 #include "app_int.h"
 
+#include "base/text.h"
 #include "net/fetch.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { TIMEOUT_S = 60, PATH_BYTES = 1024 };
+enum { TIMEOUT_S = 3600 };	/* an audit of a large database takes its time */
 
 static const char *ca_of(const struct command *c, const char *dir, bool is_own)
 {
@@ -49,4 +50,17 @@ bool client_call(const struct command *c, struct arena *a, const char *method, c
 	if (why.n)
 		return err_set(err, ERR_INTERNAL, "%.*s", (int)MIN(why.n, 400u), why.p);
 	return err_set(err, ERR_INTERNAL, "what answers at %s is no hatchet server (status %u)", f.url, status);
+}
+
+bool client_tenant(const struct command *c, struct arena *a, const char **ret, struct err *err)
+{
+	const char *token = flag_get(c, "token"), *dot = token ? strchr(token, '.') : NULL, *end = dot ? strchr(dot + 1, '.') : NULL;
+	struct str claims, sub = STR_NULL;
+
+	if (!token)
+		return err_set(err, ERR_UNAUTHENTICATED, "the server wants a token: --token (or HATCHET_CLIENT_TOKEN); \"hatchet token create\" makes one");
+	if (end && base64_decode(a, (struct str){dot + 1, (size_t)(end - dot - 1)}, true, &claims))
+		sub = jv_str(jv_get(json_parse(a, claims, err), "sub"));
+	*ret = arena_strz(a, sub);
+	return sub.n == UUID_TEXT || err_set(err, ERR_INVALID, "--token: is no API token");
 }

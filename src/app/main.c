@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 struct command *const commands[] = {&cmd_server_start, &cmd_server_stop, &cmd_server_status, &cmd_server_backup, &cmd_server_restore, &cmd_token_create,
-	&cmd_token_revoke, &cmd_runs_why, &cmd_migrate, &cmd_doctor, &cmd_version, &cmd_compat, &cmd_quickstart, &cmd_completion,
+	&cmd_token_revoke, &cmd_runs_why, &cmd_verify, &cmd_migrate, &cmd_doctor, &cmd_version, &cmd_compat, &cmd_quickstart, &cmd_completion,
 	&cmd_manual};
 const size_t commands_n = ARRAY_LEN(commands);
 

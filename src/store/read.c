@@ -4,6 +4,7 @@
  * views on the caller's arena.  Status is computed by the one function of the model from what the same statement saw.
  * Writes nothing. */
 #include "read_int.h"
+#include "store/verify.h"
 
 #include "base/text.h"
 
@@ -213,6 +214,25 @@ void read_live(struct db *db, struct arena *a, struct read_live *ret, struct op 
 void read_replayable(struct db *db, struct arena *a, int32_t tenant_no, const int64_t *ids, uint32_t n, struct read_live *ret, struct op *op)
 {
 	struct reading *r = reading_new(a, SQL_REPLAYABLE, live_done, ret, op);
+
+	db_bind_i32(r->q, tenant_no);
+	bind_ints(r, DB_INT8, ids, n);
+	db_submit(db, DB_READ, r->q, &r->op);
+}
+
+void verify_live_slice(struct db *db, struct arena *a, int32_t tenant_no, int64_t lo, uint32_t limit, struct read_live *ret, struct op *op)
+{
+	struct reading *r = reading_new(a, SQL_VERIFY_SLICE, live_done, ret, op);
+
+	db_bind_i32(r->q, tenant_no);
+	db_bind_i64(r->q, lo);
+	db_bind_i32(r->q, (int32_t)limit);
+	db_submit(db, DB_READ, r->q, &r->op);
+}
+
+void verify_live_ids(struct db *db, struct arena *a, int32_t tenant_no, const int64_t *ids, uint32_t n, struct read_live *ret, struct op *op)
+{
+	struct reading *r = reading_new(a, SQL_VERIFY_IDS, live_done, ret, op);
 
 	db_bind_i32(r->q, tenant_no);
 	bind_ints(r, DB_INT8, ids, n);

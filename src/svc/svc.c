@@ -159,6 +159,7 @@ void svc_free(struct svc *s)
 	imap_fini(&s->run_subs);
 	imap_fini(&s->event_subs);
 	child_fini(s);
+	verify_fini(s);
 	front_free(s->front);
 	svc_turn_fini(s);
 	keys_fini(s);
@@ -278,6 +279,9 @@ void svc_metrics(const struct svc *s, struct strb *out)
 		{"hatchet_workers", "gauge", f.eng.workers},
 		{"hatchet_queue_tails", "gauge", f.eng.tails},
 		{"hatchet_active", "gauge", s->loaded ? 1u : 0u},
+		{"hatchet_verify_last_seconds", "gauge", (uint64_t)s->verified_at / 1000000},
+		{"hatchet_verify_checked", "gauge", s->n_verified},
+		{"hatchet_verify_differences", "gauge", s->n_differences},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)

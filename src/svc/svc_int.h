@@ -162,6 +162,10 @@ struct svc {
 	struct read_limits load_limits;
 
 	struct svc_figures figures;
+
+	struct verify *verify;		/* an audit that is under way */
+	int64_t verified_at;		/* wall_us of the last one, 0 never; what it looked at and found */
+	uint64_t n_verified, n_differences;
 };
 
 extern struct op svc_noop;	/* for calls nobody waits for */
@@ -268,6 +272,11 @@ struct front *front_new(struct svc *s) MUST_USE;
 void front_free(struct front *f);
 void front_start(struct front *f);	/* active and loaded: whatever has gathered */
 void front_wake(struct front *f, struct str words);	/* of a notification, behind "inbox "; p NULL: any may have been missed */
+
+/* svc_verify.c: tells an audit what it must leave out for now */
+void verify_touch(struct svc *s, const struct fx *fx);
+void verify_loaded(struct svc *s, int64_t id, int32_t action_no);
+void verify_fini(struct svc *s);
 
 /* svc_load.c */
 void svc_load(struct svc *s);

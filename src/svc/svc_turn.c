@@ -330,6 +330,7 @@ static void release_loads(struct svc *s, const struct fx *fx, size_t load)
 		const struct loaded_row *r = &rows[i];
 
 		input_put_loaded(s, r);
+		verify_loaded(s, r->id, r->action_no);
 		ev = svc_event(s, EV_LOADED);
 		ev->id = r->id;
 		ev->tenant_no = r->tenant_no;
@@ -344,6 +345,7 @@ static void release_loads(struct svc *s, const struct fx *fx, size_t load)
 		keys_stored(cat_step(s->catalog, r->step_no), r->keys, r->key_limits, r->n_key_limits, ev->restore.entries);
 		limits_stored(s, cat_step(s->catalog, r->step_no), r->limits, &ev->restore.limits, &ev->restore.n_limits);
 	}
+	verify_loaded(s, 0, fx->action_no);
 	ev = svc_event(s, EV_LOAD_DONE);
 	ev->tenant_no = fx->tenant_no;
 	ev->action_no = fx->action_no;
@@ -604,6 +606,7 @@ static void take_effects(struct svc *s)
 		} else {
 			if (fx->kind == FX_INSERT && (fx->place == PLACE_ASSIGNED || fx->place == PLACE_QUEUED))
 				input_put(s, fx->payload, fx->place == PLACE_ASSIGNED);
+			verify_touch(s, fx);
 			pend_add(s, p, fx);
 		}
 	}

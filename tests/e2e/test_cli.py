@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import hatchet  # noqa: E402
 from hatchet import BIN, PgNode, Server, until  # noqa: E402
 
-COMMANDS = ["server start", "server stop", "server status", "token create", "token revoke", "runs why", "migrate", "doctor", "version"]
+COMMANDS = ["server start", "server stop", "server status", "token create", "token revoke", "runs why", "verify", "migrate", "doctor", "version"]
 PG = None  # shared by the cases that only need some database
 
 

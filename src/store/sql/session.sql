@@ -23,9 +23,10 @@ select {{SessionDead}}, set_config('enable_seqscan', 'off', false), set_config('
 -- name: SessionWrite
 select {{SessionDead}}, set_config('statement_timeout', '30s', false), set_config('synchronous_commit', 'on', false)
 
+-- The audit looks each row of a slice up; without statistics of today a planner would rather read everything for each.
 -- name: SessionMaint
 select {{SessionDead}}, set_config('statement_timeout', '0', false), set_config('lock_timeout', '2s', false),
-	set_config('maintenance_work_mem', '64MB', false)
+	set_config('maintenance_work_mem', '64MB', false), set_config('enable_seqscan', 'off', false), set_config('work_mem', '16MB', false)
 
 -- name: SessionListen
 listen hatchet_cfg
