@@ -31,6 +31,7 @@ struct worker {
 static struct {
 	const char *host, *port, *token, *name, *action;
 	long workers, slots, conns, tasks, batch, in_bytes, out_bytes, window, calls, idle_s, delay_s, keys, entries, limit;
+	bool is_metered;
 	double rate;
 	bool no_wait, no_worker;
 } opt = {.host = "127.0.0.1", .port = "7077", .name = "bench", .workers = 4, .slots = 500, .conns = 4, .tasks = 10000, .batch = 100,
@@ -251,7 +252,22 @@ static void put_rules(V1__CreateTaskOpts *task)
 		list[i] = &rules[i];
 	}
 	task->concurrency = list;
-	task->n_concurrency = opt.keys ? (size_t)opt.entries : 0;
+	task->n_concurrency = opt.keys && !opt.is_metered ? (size_t)opt.entries : 0;
+}
+
+/* A limit for each key that nobody reaches: its price is what is measured. */
+static void put_limits(V1__CreateTaskOpts *task)
+{
+	static V1__CreateTaskRateLimit limit, *list = &limit;
+
+	v1__create_task_rate_limit__init(&limit);
+	limit.key = pb_set(STR("input.k"));
+	PB_OPT(&limit, key_expr, V1__CREATE_TASK_RATE_LIMIT__HAS_KEY_EXPR_KEY_EXPR, pb_set(STR("input.k")));
+	PB_OPT(&limit, units, V1__CREATE_TASK_RATE_LIMIT__HAS_UNITS_UNITS, 1);
+	PB_OPT(&limit, limit_values_expr, V1__CREATE_TASK_RATE_LIMIT__HAS_LIMIT_VALUES_EXPR_LIMIT_VALUES_EXPR, pb_set(STR("2000000000")));
+	PB_OPT(&limit, duration, V1__CREATE_TASK_RATE_LIMIT__HAS_DURATION_DURATION, V1__RATE_LIMIT_DURATION__HOUR);
+	task->rate_limits = &list;
+	task->n_rate_limits = opt.is_metered ? 1 : 0;
 }
 
 static void put_workflow(void)
@@ -264,6 +280,7 @@ static void put_workflow(void)
 	task.timeout = pb_set(STR("600s"));
 	PB_OPT(&task, schedule_timeout, V1__CREATE_TASK_OPTS__HAS_SCHEDULE_TIMEOUT_SCHEDULE_TIMEOUT, pb_set(STR("24h")));
 	put_rules(&task);
+	put_limits(&task);
 	m.n_tasks = 1;
 	m.tasks = &tasks;
 	rpc_unary(run.clients[0], "/v1.AdminService/PutWorkflow", pb_pack(run.a, PB_MSG(&m)), defined, NULL);
@@ -448,6 +465,7 @@ static const char help[] =
 	"  --input-bytes N --output-bytes N   default 200 and 100\n"
 	"  --keys N --limit N           concurrency: keys, and tasks of a key that may run at once; default none and 10\n"
 	"  --entries 1|2                2: a second entry that counts all tasks together\n"
+	"  --metered                    rate limits in place of concurrency, one for each key\n"
 	"  --idle S                     no load: workers connected and beating for S seconds\n";
 
 static void options(int argc, char **argv)
@@ -456,7 +474,7 @@ static void options(int argc, char **argv)
 		{"batch", 1, NULL, 'b'}, {"rate", 1, NULL, 'r'}, {"conns", 1, NULL, 'c'}, {"calls", 1, NULL, 'k'}, {"window", 1, NULL, 'w'},
 		{"workers", 1, NULL, 'W'}, {"slots", 1, NULL, 's'}, {"no-wait", 0, NULL, 'N'}, {"no-worker", 0, NULL, 'X'},
 		{"delay", 1, NULL, 'd'}, {"input-bytes", 1, NULL, 'i'}, {"output-bytes", 1, NULL, 'o'}, {"idle", 1, NULL, 'I'},
-		{"keys", 1, NULL, 'K'}, {"limit", 1, NULL, 'L'}, {"entries", 1, NULL, 'E'},
+		{"keys", 1, NULL, 'K'}, {"limit", 1, NULL, 'L'}, {"entries", 1, NULL, 'E'}, {"metered", 0, NULL, 'M'},
 		{"help", 0, NULL, '?'}, {NULL, 0, NULL, 0}};
 	int o;
 
@@ -482,6 +500,7 @@ static void options(int argc, char **argv)
 		case 'K': opt.keys = atol(optarg); break;
 		case 'L': opt.limit = atol(optarg); break;
 		case 'E': opt.entries = MIN(MAX(atol(optarg), 1), 2); break;
+		case 'M': opt.is_metered = true; break;
 		case 'I': opt.idle_s = atol(optarg); break;
 		default: (void)fputs(help, stderr); exit(2);
 		}

@@ -270,13 +270,17 @@ static void lose_then_settle(void (*lose)(struct pgproxy *p), size_t bytes_min)
 		CHECK_EQ(rows[0].id, fix_id(&f, 50 * round));
 		CHECK_EQ(rows[49].id, fix_id(&f, 50 * round + 49));
 	}
+	/* one more: a connection that broke behind its reply is noticed then */
+	flush_reset(f.flush);
+	fix_put(&f, fix_id(&f, 5000), 1);
+	CHECK_EQ(fix_flush(&f), ERR_OK);
 	/* never left ACTIVE, nothing twice, nothing missing */
 	CHECK_EQ(f.n_states, 1);
-	CHECK_EQ(count(&f, "task"), 500);
-	CHECK_EQ(count(&f, "live where state = 1"), 300);
+	CHECK_EQ(count(&f, "task"), 501);
+	CHECK_EQ(count(&f, "live where state = 1"), 301);
 	CHECK_EQ(count(&f, "live where state = 0"), 150);
 	CHECK_EQ(count(&f, "queue_item"), 50);
-	CHECK_EQ(pgnode_int(f.url, "select flush_no from hatchet.engine"), 4);
+	CHECK_EQ(pgnode_int(f.url, "select flush_no from hatchet.engine"), 5);
 	CHECK_EQ(pgnode_int(f.url, "select epoch from hatchet.engine"), 4);
 	fix_close(&f);
 }

@@ -330,6 +330,11 @@ def done(p, want_, *parts):
         equal(len(p.stderr.splitlines()), 1, p.stderr)
 
 
+def timeless(text):
+    """The last sign of a worker that goes may come between two answers."""
+    return re.sub(TIME, "TIME", text)
+
+
 def case_cli():
     name = name_of("cli")
     put(name, concurrency=[rule()])
@@ -343,10 +348,10 @@ def case_cli():
     human = "".join(["QUEUED\n", *(f"{i + 1}. {r['text']}\n" for i, r in enumerate(rows))])
     here = ["--data-dir", S.data_dir]
     p = cli(run, *here, "--token", S.token)
-    equal((p.returncode, p.stdout, p.stderr), (0, human, ""))
+    equal((p.returncode, timeless(p.stdout), p.stderr), (0, timeless(human), ""))
     env = S.client_env()
     p = cli(run, **{k: env[k] for k in ("HATCHET_CLIENT_TOKEN", "HATCHET_CLIENT_SERVER_URL")})
-    equal((p.returncode, p.stdout, p.stderr), (0, human, ""))
+    equal((p.returncode, timeless(p.stdout), p.stderr), (0, timeless(human), ""))
     p = cli(run, "--json", "--url", S.url + "/", "--token", S.token)
     equal((p.returncode, json.loads(p.stdout)["rows"]), (0, rows))
     cancel(first, run)
