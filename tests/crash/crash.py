@@ -7,6 +7,7 @@
 Load: client.py and worker.py, processes of their own that write histories.  Judge: history.py.  At the end the invariants of the
 tables are asked by SQL."""
 import glob
+import http.client
 import json
 import os
 import random
@@ -129,6 +130,7 @@ class Loop:
         self.n_workers = 0
         self.clients = []
         self.results = []
+        self.audits = 0
         self.lock = threading.Lock()
         self.pg_lock = threading.Lock()
         self.server_lock = threading.Lock()
@@ -358,6 +360,16 @@ class Loop:
         except subprocess.CalledProcessError:
             return None
 
+    def audit(self):
+        """Memory against the tables in the middle of it all, when the server lives as long as that takes."""
+        try:
+            found = self.server.audit()
+        except (AssertionError, OSError, http.client.HTTPException):
+            return
+        self.audits += 1
+        if found:
+            self.check("the audit, under way", found)
+
     def judge(self):
         runs = self.drain()
         took = time.monotonic() - self.stopped
@@ -376,6 +388,7 @@ class Loop:
         self.check("the run list says the same", [f"{r}: {f['status']}, listed {listed.get(r)}" for r, f in final.items()
                                                   if listed.get(r) != f["status"]])
         self.sql({**INVARIANTS, **AT_REST})
+        self.check(f"the audit finds nothing, nor did it {self.audits} times under way", self.server.audit())
         metered = self.pg.sql(METERED)
         told = self.pg.sql("select count(*) from hatchet.note where kind = 6")[0][0]
         self.check(f"no window gave more than its limit: {len(metered)} starts, told to wait {told} times", windows_given_too_much(metered))
@@ -401,6 +414,7 @@ class Loop:
                     bad = until("Postgres answers", lambda: self.ask(text), 60)[0]
                     if bad:
                         self.check("table, under way: " + title, bad)
+            self.audit()
         self.over.set()
         for t in threads:
             t.join()

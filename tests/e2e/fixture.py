@@ -153,8 +153,8 @@ class Worker:
         self.call.cancel()
 
 
-def main(namespace, flags=()):
-    """Run the functions called case_*, or those named on the command line."""
+def main(namespace, flags=(), audited=True):
+    """Run the functions called case_*, or those named on the command line; then the audit must find nothing."""
     global S, W
     cases = {n[5:]: f for n, f in namespace.items() if n.startswith("case_")}
     passed = failed = 0
@@ -175,6 +175,10 @@ def main(namespace, flags=()):
                 failed += 1
                 print(f"not ok - {name}: {type(e).__name__}: {str(e)[:700]}", flush=True)
                 traceback.print_exc(limit=-3, file=sys.stdout)
+        found = server.audit() if audited and server.alive() else []
+        if found:
+            failed += 1
+            print(f"not ok - the audit finds {len(found)} differences: {found[:5]}")
         if not server.alive():
             failed += 1
             print(f"not ok - the server ended: {server.tail()}")

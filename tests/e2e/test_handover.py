@@ -213,6 +213,7 @@ def case_stop_with_work_running():
         equal(json.loads(details(run).task_runs[0].value.output), {"late": 1})
         equal(len([a for a in w.actions if a.task_run_external_id == run.encode()]), 1, "pushes of the task")
         w.close()
+        equal(s.audit(), [], "what the audit finds")
         equal(s.stop_server(), 0)
     finally:
         s.stop()
@@ -288,6 +289,7 @@ def case_standby():
         w.completed(late)
         wait_status(late, "COMPLETED")
         w.close()
+        equal(a.audit(), [], "what the audit finds")
     finally:
         for s in (a, b):
             s.stop()
@@ -340,6 +342,7 @@ def case_frozen_owner():
         second = trigger(name)
         w.get(second)
         w.close()
+        equal(b.audit(), [], "what the audit finds")
     finally:
         a.process.send_signal(signal.SIGCONT)
         for s in (a, b):

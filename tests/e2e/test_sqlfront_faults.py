@@ -70,6 +70,7 @@ def place(**more):
     try:
         yield p.start()
         if p.server.alive():
+            equal(p.server.audit(), [], "what the audit finds")
             equal(p.server.stop_server(), 0)
     finally:
         p.server.kill9()
@@ -129,6 +130,7 @@ def case_server_down():
             until("it took over", standby.ready)
             p.empty()
             p.runs(down + more + late)
+            equal(standby.audit(), [], "what the audit finds")
         finally:
             standby.stop()
             standby.close()

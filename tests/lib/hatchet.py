@@ -277,6 +277,13 @@ class Server:
         except ValueError:
             return status, raw, got
 
+    def audit(self):
+        """What the audit of this server finds different; the server must be active."""
+        status, got, _ = self.rest("POST", "/st/verify")
+        if status != 200:
+            raise AssertionError(f"the audit: {status} {got}")
+        return [f"{r['kind']}: {r['text']}" for r in got["rows"]]
+
     def alive(self):
         return self.process is not None and self.process.poll() is None
 
