@@ -10,8 +10,8 @@ build/gen/pb/%.pb-c.c: proto/%.proto
 build/gen/sql.h build/gen/sql.c &: $(SQLS) tools/gensql.py
 	@mkdir -p build/gen
 	python3 tools/gensql.py build/gen $(SQLS)
-# schema.sql, the files of web/ and the projects of quickstart/ are carried inside the binary
-EMBED := schema.sql $(wildcard web/*) $(sort $(shell find quickstart -type f))
+# the schema, the files of web/ and the projects of quickstart/ are carried inside the binary
+EMBED := schema.sql src/store/functions.sql $(wildcard web/*) $(sort $(shell find quickstart -type f))
 # a file that comes or goes changes no time stamp of another: the list itself is looked at
 build/gen/embed.list: FORCE
 	@mkdir -p build/gen

@@ -119,12 +119,17 @@ bool boot_check(struct db_sync *c, struct err *err)
 
 /* --- schema -------------------------------------------------------------------------------------------------------------- */
 
-static const char *schema_text(void)
+static bool run_file(struct db_sync *c, const char *name, struct err *err)
 {
 	for (const struct embed_file *f = embed_files; f->name; f++)
-		if (strcmp(f->name, "schema.sql") == 0)
-			return f->p;	/* a NUL follows */
-	return "";
+		if (strcmp(f->name, name) == 0)
+			return db_sync_exec(c, f->p, err);	/* a NUL follows */
+	return err_set(err, ERR_INTERNAL, "%s is not in this binary", name);
+}
+
+static bool run_schema(struct db_sync *c, struct err *err)
+{
+	return run_file(c, "schema.sql", err) && run_file(c, "src/store/functions.sql", err);
 }
 
 /* 0: no instance yet; @ret_text, unless NULL: the schema is there all the same, as in a template cluster */
@@ -152,7 +157,7 @@ static bool create_schema(struct db_sync *c, struct arena *a, bool has_text, str
 	const char *params[1] = {version};
 
 	snprintf(version, sizeof(version), "%d", SCHEMA_VERSION);
-	return (has_text || db_sync_exec(c, schema_text(), err)) && run(c, a, SQL_BOOT_INSTANCE, params, NULL, err);
+	return (has_text || run_schema(c, err)) && run(c, a, SQL_BOOT_INSTANCE, params, NULL, err);
 }
 
 static bool first_rows(struct db_sync *c, struct arena *a, struct str key, struct err *err)

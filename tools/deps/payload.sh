@@ -3,7 +3,7 @@
 # shellcheck disable=SC2154,SC2164 # sourced by build-deps.sh after compile.sh, which says what is set
 # source: -
 # needs: postgres
-# inputs: schema.sql
+# inputs: schema.sql src/store/functions.sql
 #
 # The cluster has one database, builtin collation, no word of the machine it is made on, and the identity 1: the same bytes
 # whenever it is made.  It is made in single-user mode, where nothing happens at the same time.
@@ -32,7 +32,7 @@ make_cluster() {
 	{
 		printf 'update pg_database set datistemplate = false, datallowconn = true;\n\n'
 		printf 'drop database template0;\n\ndrop database template1;\n\n'
-		sed '/^$/d' "$top/schema.sql"		# an empty line ends a command
+		sed '/^$/d' "$top/schema.sql" "$top/src/store/functions.sql"		# an empty line ends a command
 		printf ";\n\nupdate hatchet.slot_type set created_at = '2024-01-01 UTC';\n\n"		# the one time among its rows
 		printf 'vacuum (full, freeze);\n\n'
 	} | run "$pg/bin/postgres" --single -j -D "$cluster" -c exit_on_error=on -c wal_level=minimal -c max_wal_senders=0 \
