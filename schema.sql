@@ -72,10 +72,14 @@ create table if not exists hatchet.workflow_version (
 	is_dag bool not null default false,
 	sticky int2 not null default 0,		-- 0 none 1 soft 2 hard
 	unsupported text not null default '',	-- what it asks for that is not built, in words
+	idem_expression text,			-- of the idempotency key; null: its runs have none
+	idem_ttl_ms int8 not null default 0,
+	idem_is_status bool not null default false,	-- the key is free again when its run is final, and after idem_ttl_ms at the latest
 	created_at timestamptz not null default now(),
 	unique (workflow_no, ordinal)
 );
-alter table hatchet.workflow_version add column if not exists sticky int2 not null default 0;
+alter table hatchet.workflow_version add column if not exists sticky int2 not null default 0, add column if not exists idem_expression text,
+	add column if not exists idem_ttl_ms int8 not null default 0, add column if not exists idem_is_status bool not null default false;
 
 create table if not exists hatchet.action (
 	action_no int4 generated always as identity primary key,
@@ -195,10 +199,13 @@ create table if not exists hatchet.task (
 	key_limits int4[],			-- those it brings along; -1: the strategy's
 	lane int8,				-- of its row in queue_item, if that has one
 	limits jsonb,				-- rate limits: [key, units, limit or -1, window in s]; null: the step's, which are static
+	idempotency_key text,
 	primary key (tenant_no, id)
 ) partition by range (id);
 alter table hatchet.task add column if not exists desired_worker_no int4, add column if not exists labels jsonb,
-	add column if not exists keys text[], add column if not exists key_limits int4[], add column if not exists lane int8, add column if not exists limits jsonb;
+	add column if not exists keys text[], add column if not exists key_limits int4[], add column if not exists lane int8, add column if not exists limits jsonb,
+	add column if not exists idempotency_key text;
+create index if not exists task_idempotency on hatchet.task (tenant_no, idempotency_key, id) where idempotency_key is not null;
 create index if not exists task_run on hatchet.task (tenant_no, run_id) where run_id <> id;
 do $$ begin
 	if pg_get_indexdef(to_regclass('hatchet.task_parent')) !~ 'parent_id, id' then
@@ -360,6 +367,17 @@ begin
 	end loop;
 end
 $$;
+
+-- Which run holds an idempotency key: one row for a key, on whatever day it is taken.  A row that has expired holds nothing.
+create table if not exists hatchet.idempotency_key (
+	run_id int8 not null,
+	expires_at timestamptz not null,
+	tenant_no int4 not null,
+	is_status bool not null,		-- goes when the run is final
+	key text not null,
+	primary key (tenant_no, key)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0);
+create index if not exists idempotency_key_run on hatchet.idempotency_key (tenant_no, run_id) where is_status;
 
 -- Rate limits: units that may be taken in a window.  The window began with the first of them; when it is over, all are there again.
 create table if not exists hatchet.rate_limit (

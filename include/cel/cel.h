@@ -128,6 +128,7 @@ enum cel_use {
 	CEL_EVENT,	/* filters: input, additional_metadata, payload, event_id, event_key */
 	CEL_WEBHOOK,	/* input, headers */
 	CEL_CONDITION,	/* input, output */
+	CEL_IDEMPOTENCY,	/* keys of runs that do not exist yet: input, additional_metadata */
 	CEL_USES
 };
 const struct cel_env *cel_env(enum cel_use use);	/* with all libraries; values go in this order */

@@ -47,6 +47,11 @@ struct cat_limit {		/* a rate limit of a step, as declared */
 	struct str limit_expr;		/* p NULL or -1: what was set for the key counts */
 	int32_t window_s;		/* of the limit that it gives */
 };
+struct cat_idempotency {
+	struct str expression;		/* of the key; n 0: runs have none */
+	int64_t ttl_ms;
+	bool is_status;			/* the key is free again when its run is final, after ttl_ms at the latest */
+};
 struct cat_workflow;
 struct cat_step {
 	int32_t step_no;
@@ -74,6 +79,7 @@ struct cat_version {
 	uint32_t n_steps;
 	int16_t default_priority;
 	enum sticky sticky;
+	struct cat_idempotency idempotency;
 	bool is_dag;			/* more than one step or on-failure: triggers are refused for now */
 	struct str unsupported;		/* what it asks for that is not built, in words ("concurrency, sticky"); empty: it can run */
 	int64_t created_at;
@@ -175,6 +181,7 @@ struct cat_put {
 	struct str name, description, checksum, definition;	/* definition: normalised request bytes */
 	int16_t default_priority;
 	enum sticky sticky;
+	struct cat_idempotency idempotency;
 	const struct cat_put_step *steps;
 	uint32_t n_steps;
 	const struct cat_put_strategy *strategies;	/* of the only step */

@@ -1,7 +1,7 @@
 /* The rows of one flush: one transaction of the owner, built column by column for unnest.
  *
- * Order inside the transaction, whatever the order of the calls: fence, ends, retries, tasks + live + queue_item, loads,
- * assign/start/requeue/touch, notes.  Strings are copied.  A flush can be sent again unchanged. */
+ * Order inside the transaction, whatever the order of the calls: fence, ends, retries, tasks + live + queue_item, keys claimed, keys
+ * given back, loads, assign/start/requeue/touch, notes.  Strings are copied.  A flush can be sent again unchanged. */
 #ifndef STORE_FLUSH_H
 #define STORE_FLUSH_H
 #include "db/db.h"
@@ -31,11 +31,22 @@ struct flush_task {	/* hatchet.task */
 	struct str keys, key_limits;	/* of its concurrency chain, as array literals; p NULL: null */
 	int64_t lane;			/* of its row in queue_item; 0: null */
 	struct str limits;		/* its rate limits; p NULL: null */
+	struct str idempotency_key;	/* p NULL: null */
 };
 void flush_task(struct flush *f, const struct flush_task *t);
 
 /* The SQL request that @run_id came of: leaves hatchet.inbox in this flush, which is refused for its data when it is not there. */
 void flush_request(struct flush *f, int32_t tenant_no, const struct uuid *request, int64_t run_id);
+
+struct flush_claim {	/* hatchet.idempotency_key, whatever stands there */
+	int32_t tenant_no;
+	struct str key;
+	int64_t run_id;
+	bool is_status;
+	int64_t expires_at;		/* wall_us */
+};
+void flush_claim(struct flush *f, const struct flush_claim *c);
+void flush_unclaim(struct flush *f, int32_t tenant_no, int64_t run_id);	/* a final run: what it holds until then */
 
 struct flush_live {	/* hatchet.live, by full row */
 	int32_t tenant_no;

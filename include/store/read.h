@@ -23,6 +23,7 @@ struct task_view {
 	int64_t live_queued_at, live_assigned_at, live_started_at, live_due_at;
 	int16_t rank;			/* live or tail */
 	int64_t lane;			/* tail */
+	struct str idempotency_key;	/* p NULL: none */
 	int16_t app_retries, internal_retries;
 	struct attempt_view *attempts;	/* ascending */
 	uint32_t n_attempts;
@@ -55,6 +56,7 @@ struct run_filter {
 	const struct str *meta_pairs; uint32_t n_meta;		/* "key:value" */
 	bool meta_and;
 	int64_t parent_id;		/* 0: any */
+	const struct str *idempotency_keys; uint32_t n_keys;	/* 0: any */
 	int64_t before_id;		/* those that come after this one in the list; 0: from the newest on */
 	uint32_t offset, limit;		/* limit 1..READ_RUNS_MAX, offset <= 10000 */
 	unsigned flags;
@@ -122,6 +124,7 @@ struct live_row {
 	int16_t priority;			/* of live rows, and */
 	struct str keys; int64_t *key_limits; size_t n_key_limits;	/* as in struct loaded_row */
 	struct str limits;
+	struct str idempotency_key;		/* of read_replayable() */
 };
 struct read_live { struct live_row *p; uint32_t n; };
 void read_live(struct db *db, struct arena *a, struct read_live *ret, struct op *op);
@@ -132,6 +135,9 @@ struct tail_row {
 struct read_tails { struct tail_row *p; uint32_t n; };
 void read_tails(struct db *db, struct arena *a, struct read_tails *ret, struct op *op);	/* loose index scan, earliest due each */
 void read_lanes(struct db *db, struct arena *a, struct read_tails *ret, struct op *op);	/* tails of keys, one row for each */
+/* Who holds an idempotency key. */
+struct idem_holder { int32_t tenant_no; struct str key; int64_t run_id, expires_at; };	/* run_id out: 0 nobody; expires_at: wall_us */
+void read_idem_holders(struct db *db, struct arena *a, struct idem_holder **p, uint32_t n, struct op *op);	/* @p and what it points to live until @op */
 /* Rate limits: every row, for recovery; a page of a tenant's, values as of now. */
 struct limit_row {
 	int32_t tenant_no; int64_t hash; struct str key; int32_t limit, value, window_s;

@@ -36,7 +36,7 @@ struct db *svc_db(const struct svc *s);
 struct catalog *svc_catalog(const struct svc *s);
 uint32_t svc_msg_bytes_max(const struct svc *s);
 
-/* Runs.  @items live until @op; ids are set before it fires OK.  All or none. */
+/* Runs.  @items live until @op; ids are set before it fires OK.  All or none, but for those whose idempotency key is held. */
 struct svc_trigger_item {
 	struct arena *arena;		/* the caller's, for what is made of the item */
 	struct cat_version *version;	/* one task, not a DAG */
@@ -53,9 +53,13 @@ struct svc_trigger_item {
 	const struct uuid *request;	/* SQL request that it comes of, which leaves the inbox with it; NULL: none */
 	struct str keys, key_limits;	/* out: of its concurrency chain, array literals; p NULL: none */
 	struct str limits;		/* out: its rate limits, if any is dynamic, as JSON; p NULL: none */
+	struct str idempotency_key;	/* out: p NULL: none */
+	struct idem_look *look;		/* svc's own */
+	int64_t holder_id;		/* out: the run that holds its key; then there is no run @id.  0: none */
 	int64_t id;			/* out: task id = run id */
 };
 void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *items, uint32_t n, struct op *op);
+void svc_collision(const struct svc *s, int64_t holder_id, struct err *err);	/* what to say to people of an item with a holder */
 
 enum svc_report_kind { SVC_STARTED, SVC_COMPLETED, SVC_FAILED, SVC_CANCELLED };
 /* @attempt -1: the present one.  Late and repeated reports are OK and change nothing; a task that does not exist: INVALID.

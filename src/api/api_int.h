@@ -5,9 +5,11 @@
 
 #include "base/config.h"
 #include "json/json.h"
+#include "cel/cel.h"
 #include "pb/dispatcher.pb-c.h"
 #include "pb/events.pb-c.h"
 #include "pb/pb.h"
+#include "pb/status.pb-c.h"
 #include "pb/v1.pb-c.h"
 #include "pb/workflows.pb-c.h"
 #include "store/inbox.h"
@@ -90,6 +92,8 @@ bool api_clean_text(struct arena *a, struct str in, struct str *ret) MUST_USE;
 /* ASCII letters to lower case, copied. */
 struct str api_lower(struct arena *a, struct str in);
 
+/* The answer to a call some of whose runs were not made, as their idempotency keys are held. */
+struct step *collision_reply(struct req *r, const struct svc_trigger_item *items, uint32_t n, bool is_bulk) MUST_USE;
 /* trigger.c: one run to start, from whatever door; checked into an item of svc_trigger(). */
 struct trigger_args {
 	struct str name, input, metadata;
@@ -214,7 +218,7 @@ bool labels_check(V1__DesiredWorkerLabelsEntry **e, size_t n, const char *field,
 uint32_t labels_read(struct arena *a, V1__DesiredWorkerLabelsEntry **e, size_t n, const struct cat_want **ret);
 /* strategies.c: concurrency.  Entries are checked alone, then with those of other workflows: all take shared ones in one order. */
 /* It compiles, and can be of one of @kinds. */
-bool expression_check(ProtobufCBinaryData in, unsigned kinds, const char *kind_name, const char *field, struct err *err) MUST_USE;
+bool expression_check(ProtobufCBinaryData in, enum cel_use use, unsigned kinds, const char *kind_name, const char *field, struct err *err) MUST_USE;
 bool concurrency_check(const V1__Concurrency *c, const char *field, struct err *err) MUST_USE;
 bool def_strategies(struct arena *a, const V1__CreateWorkflowVersionRequest *norm, struct cat_put *put, struct err *err) MUST_USE;
 bool def_order_of_shared(struct req *r, const struct cat_put *put, struct err *err) MUST_USE;

@@ -24,12 +24,14 @@ static uint64_t mix(struct req *r, uint64_t h, const void *p, size_t n)
 
 static uint64_t list_of(struct req *r, const struct run_filter *f)
 {
-	int64_t fixed[] = {f->tenant_no, f->until_us, f->status_mask, f->worker_no, f->meta_and, f->parent_id, f->n_meta};
+	int64_t fixed[] = {f->tenant_no, f->until_us, f->status_mask, f->worker_no, f->meta_and, f->parent_id, f->n_meta, f->n_keys};
 	uint64_t h = mix(r, 0, fixed, sizeof(fixed));
 
 	h = mix(r, h, f->workflow_nos, f->n_workflows * sizeof(*f->workflow_nos));
 	for (uint32_t i = 0; i < f->n_meta; i++)
 		h = mix(r, h, f->meta_pairs[i].p, f->meta_pairs[i].n);
+	for (uint32_t i = 0; i < f->n_keys; i++)
+		h = mix(r, h, f->idempotency_keys[i].p, f->idempotency_keys[i].n);
 	return h;
 }
 

@@ -2,7 +2,6 @@
 #include "api_int.h"
 
 #include "base/text.h"
-#include "cel/cel.h"
 
 #include <stdio.h>
 
@@ -39,13 +38,13 @@ static bool expressions_check(const V1__CreateTaskRateLimit *l, const char *fiel
 	char f[160];
 
 	(void)snprintf(f, sizeof(f), "%s.key_expr", field);
-	if (PB_HAS(l, key_expr) && !expression_check(l->key_expr, CEL_K(STRING), "a string", f, err))
+	if (PB_HAS(l, key_expr) && !expression_check(l->key_expr, CEL_WORKFLOW, CEL_K(STRING), "a string", f, err))
 		return false;
 	(void)snprintf(f, sizeof(f), "%s.units_expr", field);
-	if (PB_HAS(l, units_expr) && !expression_check(l->units_expr, number, "a number", f, err))
+	if (PB_HAS(l, units_expr) && !expression_check(l->units_expr, CEL_WORKFLOW, number, "a number", f, err))
 		return false;
 	(void)snprintf(f, sizeof(f), "%s.limit_values_expr", field);
-	return !PB_HAS(l, limit_values_expr) || expression_check(l->limit_values_expr, number, "a number", f, err);
+	return !PB_HAS(l, limit_values_expr) || expression_check(l->limit_values_expr, CEL_WORKFLOW, number, "a number", f, err);
 }
 
 static bool limit_check(const V1__CreateTaskRateLimit *l, const char *field, struct err *err)

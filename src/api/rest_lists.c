@@ -2,7 +2,9 @@
  * A list of runs and one of tasks are the same as long as every run has one task. */
 #include "api_int.h"
 
-enum { LIST_LIMIT = 50, LIST_MAX = 1000, OFFSET_MAX = 1000000000, SKIP_MAX = 10000 };
+#include "base/text.h"
+
+enum { LIST_LIMIT = 50, LIST_MAX = 1000, OFFSET_MAX = 1000000000, SKIP_MAX = 10000, KEYS_MAX = 100 };
 
 struct listing {
 	struct run_filter f;
@@ -49,9 +51,26 @@ static bool filter_owners(struct req *r, struct run_filter *f, bool *ret_none, s
 			return err_set(err, ERR_INVALID, "%s", why.msg);
 		*ret_none = true;
 	}
-	/* no run is started by an event or holds a key yet */
-	if (req_query(r, "triggering_event_external_id", 0, &s) || req_query(r, "idempotency_keys", 0, &s))
+	/* no run is started by an event yet */
+	if (req_query(r, "triggering_event_external_id", 0, &s))
 		*ret_none = true;
+	return true;
+}
+
+static bool filter_keys(struct req *r, struct run_filter *f, struct err *err)
+{
+	struct str *keys, s;
+	uint32_t n = 0;
+
+	while (req_query(r, "idempotency_keys", n, &s))
+		if (n++ == KEYS_MAX)
+			return err_set(err, ERR_INVALID, "idempotency_keys: at most %d", KEYS_MAX);
+	f->idempotency_keys = keys = ARENA_ARRAY(req_arena(r), struct str, n + 1);
+	for (f->n_keys = 0; f->n_keys < n; f->n_keys++) {
+		(void)req_query(r, "idempotency_keys", f->n_keys, &keys[f->n_keys]);
+		if (!text_check(keys[f->n_keys], "idempotency_keys", err))
+			return false;
+	}
 	return true;
 }
 
@@ -77,7 +96,8 @@ static bool read_filter(struct req *r, struct run_filter *f, bool *ret_none, str
 	    !query_statuses(r, "statuses", &f->status_mask, err) || !query_workflows(r, "workflow_ids", &nos, &f->n_workflows, err))
 		return false;
 	f->workflow_nos = nos;
-	return filter_running(r, f, ret_none, err) && filter_owners(r, f, ret_none, err) && filter_meta(r, f, err);
+	return filter_running(r, f, ret_none, err) && filter_owners(r, f, ret_none, err) && filter_keys(r, f, err) &&
+	       filter_meta(r, f, err);
 }
 
 static struct step *list_read(struct req *r)

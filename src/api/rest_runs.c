@@ -171,6 +171,8 @@ static struct step *triggered(struct req *r)
 {
 	struct one *o = REQ_STATE(r, struct one);
 
+	if (o->item.holder_id)
+		return collision_reply(r, &o->item, 1, false);
 	o->id = o->item.id;
 	return read_whole(r, run_reply);
 }

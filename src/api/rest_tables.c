@@ -59,7 +59,7 @@ const struct rest_route api_rests[] = {
 	{"DELETE", ST "/webhooks/{webhook}", NULL, NOT_YET, "webhooks"},
 	{"POST", ST "/webhooks/{webhook}", NULL, NOT_YET, "webhooks", .is_public = true},
 	{"GET", ST "/workflow-runs", rest_run_list, PARTLY,
-	 "numSpawnedChildren up to 10000; no run is started by an event or holds an idempotency key yet"},
+	 "numSpawnedChildren up to 10000; no run is started by an event yet"},
 	{"GET", ST "/workflow-runs/display-names", rest_run_display_names, DONE, NULL},
 	{"GET", ST "/workflow-runs/external-ids", rest_run_external_ids, PARTLY, "the newest 100000 at most"},
 	{"POST", ST "/workflow-runs/trigger", rest_run_trigger, PARTLY, "one-task workflows; return_only_id is not looked at"},

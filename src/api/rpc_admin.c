@@ -257,9 +257,12 @@ struct step *rpc_replay_tasks(struct req *r)
 
 static struct step *triggered(struct req *r)
 {
+	const struct svc_trigger_item *item = REQ_STATE(r, struct svc_trigger_item);
 	V1__TriggerWorkflowRunResponse out = V1__TRIGGER_WORKFLOW_RUN_RESPONSE__INIT;
 
-	out.external_id = api_pb_id(r, REQ_STATE(r, struct svc_trigger_item)->id);
+	if (item->holder_id)
+		return collision_reply(r, item, 1, false);
+	out.external_id = api_pb_id(r, item->id);
 	return api_reply_msg(r, PB_MSG(&out));
 }
 

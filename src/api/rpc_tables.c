@@ -33,13 +33,13 @@ const struct rpc_method api_rpcs[] = {
 	{WORKFLOWS "TriggerWorkflow", RPC_UNARY, rpc_trigger_workflow, PARTLY,
 	 "one-task workflows"},
 	{WORKFLOWS "BulkTriggerWorkflow", RPC_UNARY, rpc_bulk_trigger_workflow, PARTLY,
-	 "as TriggerWorkflow; all or none, at most 10000 runs in one call"},
+	 "as TriggerWorkflow; all or none but for those whose idempotency key is held, at most 10000 runs in one call"},
 	{WORKFLOWS "ScheduleWorkflow", RPC_UNARY, NULL, NOT_YET, "schedules"},
 	{WORKFLOWS "PutRateLimit", RPC_UNARY, rpc_put_rate_limit, DONE, NULL},
 	{WORKFLOWS "PutWorkflow", RPC_UNARY, NULL, NOT_YET, "deprecated; use v1.AdminService/PutWorkflow"},
 	{ADMIN "PutWorkflow", RPC_UNARY, rpc_put_workflow, PARTLY,
 	 "every definition without durable tasks is stored whole; runs of one that uses more than one task, an on-failure task, "
-	 "rate limits, batch, conditions or idempotency are refused by name; "
+	 "batch or conditions are refused by name; "
 	 "event and cron triggers and default filters are stored and do not fire"},
 	{ADMIN "GetRunDetails", RPC_UNARY, rpc_get_run_details, DONE, NULL},
 	{ADMIN "CancelTasks", RPC_UNARY, rpc_cancel_tasks, PARTLY, "by ids or filter, at most 20000; with what they have spawned"},

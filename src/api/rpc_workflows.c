@@ -26,9 +26,12 @@ static struct trigger_args args_of(const V1__TriggerWorkflowRequest *m)
 
 static struct step *triggered(struct req *r)
 {
+	const struct svc_trigger_item *item = REQ_STATE(r, struct svc_trigger_item);
 	Hw__TriggerWorkflowResponse out = HW__TRIGGER_WORKFLOW_RESPONSE__INIT;
 
-	out.workflow_run_id = api_pb_id(r, REQ_STATE(r, struct svc_trigger_item)->id);
+	if (item->holder_id)
+		return collision_reply(r, item, 1, false);
+	out.workflow_run_id = api_pb_id(r, item->id);
 	return api_reply_msg(r, PB_MSG(&out));
 }
 
@@ -59,6 +62,9 @@ static struct step *bulk_triggered(struct req *r)
 	struct bulk *b = REQ_STATE(r, struct bulk);
 	Hw__BulkTriggerWorkflowResponse out = HW__BULK_TRIGGER_WORKFLOW_RESPONSE__INIT;
 
+	for (uint32_t i = 0; i < b->n; i++)
+		if (b->items[i].holder_id)
+			return collision_reply(r, b->items, b->n, true);
 	out.n_workflow_run_ids = b->n;
 	out.workflow_run_ids = ARENA_ARRAY(req_arena(r), ProtobufCBinaryData, b->n + 1);
 	for (uint32_t i = 0; i < b->n; i++)

@@ -61,6 +61,12 @@ static void put_times(struct jw *w, const struct shown *s)
 		jw_kv_i64(w, "duration", (s->finished_at - s->started_at) / 1000);
 }
 
+static void put_key(struct jw *w, const struct task_view *t)
+{
+	if (t->idempotency_key.p)
+		jw_kv_str(w, "idempotencyKey", t->idempotency_key);
+}
+
 static void put_workflow(struct req *r, struct jw *w, const struct task_view *t)
 {
 	const struct cat_version *v = cat_version(catalog_of(r), t->version_no);
@@ -101,6 +107,7 @@ void shape_task(struct req *r, struct jw *w, const struct task_view *t, int atte
 	json_payload(w, "input", t->input);
 	json_payload(w, "output", s.output);
 	json_payload(w, "additionalMetadata", t->metadata);
+	put_key(w, t);
 	put_error(w, s.error);
 	if (step) {
 		jw_kv_str(w, "actionId", step->action->name);
@@ -177,6 +184,7 @@ void shape_run(struct req *r, struct jw *w, const struct task_view *t)
 	json_payload(w, "input", t->input);
 	json_payload(w, "output", s.output);
 	json_payload(w, "additionalMetadata", t->metadata);
+	put_key(w, t);
 	put_error(w, s.error);
 	put_workflow(r, w, t);
 	if (t->parent_id)

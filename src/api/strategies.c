@@ -2,13 +2,12 @@
 #include "api_int.h"
 
 #include "base/text.h"
-#include "cel/cel.h"
 
 #include <stdio.h>
 
 enum { TEXT_BYTES_MAX = 16384, NAME_BYTES_MAX = 512 };
 
-bool expression_check(ProtobufCBinaryData in, unsigned kinds, const char *kind_name, const char *field, struct err *err)
+bool expression_check(ProtobufCBinaryData in, enum cel_use use, unsigned kinds, const char *kind_name, const char *field, struct err *err)
 {
 	struct arena *a = arena_new(32u << 20);
 	const struct cel_prog *p;
@@ -16,7 +15,7 @@ bool expression_check(ProtobufCBinaryData in, unsigned kinds, const char *kind_n
 	struct str s;
 	bool ok = pb_str(in, field, &s, err);
 
-	p = ok ? cel_compile(a, cel_env(CEL_WORKFLOW), s, NULL, &why) : NULL;
+	p = ok ? cel_compile(a, cel_env(use), s, NULL, &why) : NULL;
 	if (ok && !p)
 		ok = err_set(err, ERR_INVALID, "%s: line %u, column %u: %s", field, why.line, why.column, why.msg);
 	if (ok && !cel_can_be(p, kinds))
@@ -38,13 +37,13 @@ bool concurrency_check(const V1__Concurrency *c, const char *field, struct err *
 	(void)snprintf(f, sizeof(f), "%s.expression", field);
 	if (!c->expression.len)
 		return err_set(err, ERR_INVALID, "%s: must not be empty", f);
-	if (!expression_check(c->expression, CEL_K(STRING), "a string", f, err))
+	if (!expression_check(c->expression, CEL_WORKFLOW, CEL_K(STRING), "a string", f, err))
 		return false;
 	if (PB_HAS(c, max_runs) && c->max_runs < 0)
 		return err_set(err, ERR_INVALID, "%s.max_runs: must be at least 0", field);
 	(void)snprintf(f, sizeof(f), "%s.max_runs_expression", field);
 	if (PB_HAS(c, max_runs_expression) && c->max_runs_expression.len &&
-	    !expression_check(c->max_runs_expression, CEL_K(INT) | CEL_K(UINT) | CEL_K(DOUBLE), "an integer", f, err))
+	    !expression_check(c->max_runs_expression, CEL_WORKFLOW, CEL_K(INT) | CEL_K(UINT) | CEL_K(DOUBLE), "an integer", f, err))
 		return false;
 	if (strategy < 0 || strategy > 6 || strategy == 1 || strategy == 2)
 		return err_set(err, ERR_INVALID, "%s.limit_strategy: %d is not allowed", field, strategy);

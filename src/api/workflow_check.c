@@ -282,6 +282,19 @@ static bool texts_check(const V1__CreateWorkflowVersionRequest *m, struct err *e
 	return true;
 }
 
+static const int64_t TTL_MS_MAX = 10LL * 365 * 86400 * 1000;
+
+static bool idempotency_check(const V1__IdempotencyConfig *m, struct err *err)
+{
+	if (!m->expression.len)
+		return err_set(err, ERR_INVALID, "idempotency.expression: must not be empty");
+	if (m->ttl_ms < 1 || m->ttl_ms > TTL_MS_MAX)
+		return err_set(err, ERR_INVALID, "idempotency.ttl_ms: must be 1 to %lld", (long long)TTL_MS_MAX);
+	if (PB_HAS(m, method) && m->method != V1__IDEMPOTENCY_METHOD__TTL && m->method != V1__IDEMPOTENCY_METHOD__STATUS)
+		return err_set(err, ERR_INVALID, "idempotency.method: %d is not known", (int)m->method);
+	return expression_check(m->expression, CEL_IDEMPOTENCY, CEL_K(STRING), "a string", "idempotency.expression", err);
+}
+
 static bool rules_check(const V1__CreateWorkflowVersionRequest *m, struct err *err)
 {
 	if (m->concurrency && !concurrency_check(m->concurrency, "concurrency", err))
@@ -297,9 +310,7 @@ static bool rules_check(const V1__CreateWorkflowVersionRequest *m, struct err *e
 		return false;
 	if (PB_HAS(m, sticky) && m->sticky != V1__STICKY_STRATEGY__SOFT && m->sticky != V1__STICKY_STRATEGY__HARD)
 		return err_set(err, ERR_INVALID, "sticky: %d is not known", (int)m->sticky);
-	if (m->idempotency && (!m->idempotency->expression.len || m->idempotency->ttl_ms < 1))
-		return err_set(err, ERR_INVALID, "idempotency: needs an expression and ttl_ms of at least 1");
-	return true;
+	return !m->idempotency || idempotency_check(m->idempotency, err);
 }
 
 bool def_check(const V1__CreateWorkflowVersionRequest *m, struct err *err)

@@ -225,7 +225,6 @@ struct str def_unsupported(struct arena *a, const V1__CreateWorkflowVersionReque
 		{m->on_failure_task != NULL, "an on-failure task"},
 		{w.batch, "batch"},
 		{w.conditions, "conditions"},
-		{m->idempotency != NULL, "idempotency"},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (words[i].on)
@@ -311,6 +310,10 @@ bool def_make(struct arena *a, const V1__CreateWorkflowVersionRequest *in, struc
 	ret->put.default_priority = (int16_t)ret->norm->default_priority;
 	if (PB_HAS(in, sticky))
 		ret->put.sticky = in->sticky == V1__STICKY_STRATEGY__HARD ? STICKY_HARD : STICKY_SOFT;
+	if (ret->norm->idempotency)
+		ret->put.idempotency = (struct cat_idempotency){.expression = pb_raw(ret->norm->idempotency->expression),
+			.ttl_ms = ret->norm->idempotency->ttl_ms,
+			.is_status = ret->norm->idempotency->method == V1__IDEMPOTENCY_METHOD__STATUS};
 	ret->put.unsupported = def_unsupported(a, in);
 	return true;
 }

@@ -43,6 +43,7 @@ const struct cel_env *cel_env(enum cel_use use)
 		[CEL_EVENT] = {.vars = event_vars, .n = ARRAY_LEN(event_vars), .libs = ALL},
 		[CEL_WEBHOOK] = {.vars = webhook_vars, .n = ARRAY_LEN(webhook_vars), .libs = ALL},
 		[CEL_CONDITION] = {.vars = condition_vars, .n = ARRAY_LEN(condition_vars), .libs = ALL},
+		[CEL_IDEMPOTENCY] = {.vars = workflow_vars, .n = ARRAY_LEN(workflow_vars) - 2, .libs = ALL},
 	};
 
 	return &envs[use];

@@ -175,6 +175,9 @@ static void take_versions(struct catalog *c, const struct db_rows *rows)
 			keep(c, &v->unsupported, db_get_text(rows, i, 7));
 			v->created_at = db_get_time(rows, i, 8);
 			v->sticky = (enum sticky)db_get_int(rows, i, 9);
+			keep(c, &v->idempotency.expression, db_get_text(rows, i, 10));
+			v->idempotency.ttl_ms = db_get_int(rows, i, 11);
+			v->idempotency.is_status = db_get_bool(rows, i, 12);
 			imap_put(&c->versions, no, v);
 			smap_put(&c->versions_by_id, uuid_key(&v->uuid), v);
 		}

@@ -204,6 +204,9 @@ static struct db_query *build_put(struct write *w)
 	db_bind_i16(q, (int16_t)p->sticky);
 	db_bind_bool(q, p->is_dag);
 	db_bind_text(q, p->unsupported);
+	db_bind_text(q, p->idempotency.expression);
+	db_bind_i64(q, p->idempotency.ttl_ms);
+	db_bind_bool(q, p->idempotency.is_status);
 	for (unsigned i = 0; i < w->n_cols; i++)
 		db_bind_col(q, w->cols[i]);
 	db_bind_text(q, str_c(w->c->tag));
@@ -238,7 +241,7 @@ static void put_done(struct write *w, const struct db_rows *rows)
 void cat_put_workflow(struct catalog *c, const struct cat_put *p, struct cat_version **ret_version, bool *ret_is_new, struct op *op)
 {
 	struct cat_workflow *wf = cat_workflow_by_name(c, p->tenant_no, p->name);
-	struct write *w = write_new(c, p->name.n + p->description.n + p->checksum.n + p->definition.n + p->unsupported.n,
+	struct write *w = write_new(c, p->name.n + p->description.n + p->checksum.n + p->definition.n + p->unsupported.n + p->idempotency.expression.n,
 				    op);
 
 	w->ret_version = ret_version;
@@ -258,6 +261,8 @@ void cat_put_workflow(struct catalog *c, const struct cat_put *p, struct cat_ver
 	w->put.checksum = arena_dup(w->a, or_empty(p->checksum));
 	w->put.definition = arena_dup(w->a, or_empty(p->definition));
 	w->put.unsupported = arena_dup(w->a, or_empty(p->unsupported));
+	if (p->idempotency.expression.p)
+		w->put.idempotency.expression = arena_dup(w->a, p->idempotency.expression);
 	w->put.strategies = NULL;
 	for (uint32_t i = 0; i < p->n_strategies; i++)
 		w->has_shared = w->has_shared || p->strategies[i].name.n > 0;

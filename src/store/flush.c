@@ -15,10 +15,11 @@
 
 enum kind {
 	KIND_TAKEN_UP, KIND_ATTEMPT, KIND_LIVE_DELETE, KIND_TAIL_DELETE, KIND_STAT, KIND_RETRY, KIND_TASK, KIND_INBOX, KIND_LIVE, KIND_TAIL,
+	KIND_CLAIM, KIND_UNCLAIM,
 	KIND_LOAD,	/* one query each, not columns */
 	KIND_REQUEUE, KIND_ASSIGN, KIND_START, KIND_TOUCH, KIND_NOTE, KIND_BUCKET, KIND_BUCKET_DELETE, KINDS
 };
-#define COLS_MAX 23
+#define COLS_MAX 24
 
 /* columns: 2 4 8 ints, b bool, t text, y bytea, j jsonb, w time, u uuid */
 static const struct {
@@ -31,10 +32,12 @@ static const struct {
 	[KIND_TAIL_DELETE] = {SQL_QUEUE_ITEM_DELETE, "44284"},
 	[KIND_STAT] = {SQL_STAT_MINUTE, "4w4288"},
 	[KIND_RETRY] = {SQL_LIVE_RETRY, "4822222ww"},
-	[KIND_TASK] = {SQL_TASK_INSERT, "488444422484t88yj4jtt8j"},
+	[KIND_TASK] = {SQL_TASK_INSERT, "488444422484t88yj4jtt8jt"},
 	[KIND_INBOX] = {SQL_INBOX_TAKEN, "4u8"},
 	[KIND_LIVE] = {SQL_LIVE_INSERT, "4822222444wwww"},
 	[KIND_TAIL] = {SQL_QUEUE_ITEM_INSERT, "4428222ww84"},
+	[KIND_CLAIM] = {SQL_IDEMPOTENCY_PUT, "4t8bw"},
+	[KIND_UNCLAIM] = {SQL_IDEMPOTENCY_RELEASE, "48"},
 	[KIND_LOAD] = {SQL_WINDOW_LOAD, ""},
 	[KIND_REQUEUE] = {SQL_LIVE_REQUEUE, "48ww"},
 	[KIND_ASSIGN] = {SQL_LIVE_ASSIGN, "484ww"},
@@ -215,6 +218,7 @@ void flush_task(struct flush *f, const struct flush_task *t)
 	db_col_text(*c++, t->key_limits);
 	db_col_int(*c++, t->lane);
 	db_col_text(*c++, t->limits);
+	db_col_text(*c++, t->idempotency_key);
 	count_made(f, t->tenant_no, t->id, t->workflow_no, STAT_MADE, 1);
 	f->rows++;
 }
@@ -226,6 +230,25 @@ void flush_request(struct flush *f, int32_t tenant_no, const struct uuid *reques
 	db_col_int(*c++, tenant_no);
 	db_col_uuid(*c++, request);
 	db_col_int(*c++, run_id);
+	f->rows++;
+}
+
+void flush_claim(struct flush *f, const struct flush_claim *k)
+{
+	struct db_col **c = f->cols[KIND_CLAIM];
+
+	db_col_int(*c++, k->tenant_no);
+	db_col_text(*c++, k->key);
+	db_col_int(*c++, k->run_id);
+	db_col_int(*c++, k->is_status);
+	db_col_time(*c++, k->expires_at);
+	f->rows++;
+}
+
+void flush_unclaim(struct flush *f, int32_t tenant_no, int64_t run_id)
+{
+	db_col_int(f->cols[KIND_UNCLAIM][0], tenant_no);
+	db_col_int(f->cols[KIND_UNCLAIM][1], run_id);
 	f->rows++;
 }
 

@@ -139,6 +139,7 @@ begin
 		return next format('drop table hatchet.%I', r.part);
 	end loop;
 	return next 'delete from hatchet.stat_minute where minute < now() - interval ''400 days''';
+	return next 'delete from hatchet.idempotency_key where expires_at < now() - interval ''1 hour''';
 	return next 'delete from hatchet.engine where ended_at < now() - interval ''7 days''';
 end
 $$;
@@ -213,7 +214,8 @@ do $$ begin	-- those of older schemas, by other parameters
 	execute coalesce((select string_agg('drop function ' || oid::regprocedure, ';') from pg_proc where oid::regproc::text = 'hatchet.put_workflow'), 'select');
 end $$;
 create or replace function hatchet.put_workflow(p_tenant int4, p_name text, p_description text, p_checksum bytea,
-	p_definition bytea, p_priority int2, p_sticky int2, p_is_dag bool, p_unsupported text, s_readable text[], s_action text[], s_retries int4[],
+	p_definition bytea, p_priority int2, p_sticky int2, p_is_dag bool, p_unsupported text, p_idem_expression text, p_idem_ttl_ms int8,
+	p_idem_is_status bool, s_readable text[], s_action text[], s_retries int4[],
 	s_backoff_milli int4[], s_backoff_max_s int4[], s_exec_ms int8[], s_schedule_ms int8[], s_durable bool[],
 	s_failure bool[], s_labels jsonb[], s_limits jsonb[], slot_step int4[], slot_name text[], slot_units int4[], c_name text[], c_kind int2[],
 	c_max_runs int4[], c_expression text[], c_max_runs_expression text[], p_tag text,
@@ -242,9 +244,9 @@ begin
 	end if;
 	r_is_new := true;
 	insert into hatchet.workflow_version (workflow_no, ordinal, checksum, definition, default_priority, sticky, is_dag,
-			unsupported)
+			unsupported, idem_expression, idem_ttl_ms, idem_is_status)
 		values (r_workflow, coalesce(latest.ordinal, 0) + 1, p_checksum, p_definition, p_priority, p_sticky, p_is_dag,
-			p_unsupported)
+			p_unsupported, p_idem_expression, p_idem_ttl_ms, p_idem_is_status)
 		returning version_no into r_version;
 	actions := hatchet.action_nos(p_tenant, s_action);
 	types := hatchet.slot_type_nos(slot_name);
@@ -378,4 +380,4 @@ $$;
 revoke execute on all functions in schema hatchet from public;
 
 -- the number of this schema, as src/store/boot.c has it: a template cluster holds the schema and no instance yet
-comment on schema hatchet is '8';
+comment on schema hatchet is '9';

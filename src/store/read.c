@@ -54,7 +54,8 @@ static void take_task(const struct db_rows *rows, unsigned i, struct task_view *
 		.in_tail = db_get_bool(rows, i, 12), .live_attempt = i16(rows, i, 13), .live_worker_no = i32(rows, i, 14),
 		.live_queued_at = db_get_time(rows, i, 15), .live_assigned_at = db_get_time(rows, i, 16),
 		.live_started_at = db_get_time(rows, i, 17), .live_due_at = db_get_time(rows, i, 18),
-		.rank = i16(rows, i, 19), .app_retries = i16(rows, i, 20), .internal_retries = i16(rows, i, 21), .lane = db_get_int(rows, i, 34)};
+		.rank = i16(rows, i, 19), .app_retries = i16(rows, i, 20), .internal_retries = i16(rows, i, 21), .lane = db_get_int(rows, i, 34),
+		.idempotency_key = db_get_text(rows, i, 35)};
 }
 
 /* Of an error only the beginning may have been read, up to the middle of a character. */
@@ -199,6 +200,7 @@ static void live_done(struct op *op, const struct err *err)
 			l->n_key_limits = l->keys.n ? db_get_ints(rows, i, 22, r->a, &l->key_limits) : 0;
 			l->lane = db_get_int(rows, i, 23);
 			l->limits = arena_dup(r->a, db_get_text(rows, i, 24));
+			l->idempotency_key = arena_dup(r->a, db_get_text(rows, i, 25));
 		}
 	}
 	op_done(r->user, err);

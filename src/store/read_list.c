@@ -57,21 +57,33 @@ const struct run_filter *filter_dup(struct arena *a, const struct run_filter *f)
 {
 	struct run_filter *d = ARENA_NEW(a, struct run_filter);
 	int32_t *nos = ARENA_ARRAY(a, int32_t, f->n_workflows + 1);
-	struct str *pairs = ARENA_ARRAY(a, struct str, f->n_meta + 1);
+	struct str *pairs = ARENA_ARRAY(a, struct str, f->n_meta + 1), *keys = ARENA_ARRAY(a, struct str, f->n_keys + 1);
 
 	*d = *f;
+	for (uint32_t i = 0; i < f->n_keys; i++)
+		keys[i] = f->idempotency_keys[i].n ? arena_dup(a, f->idempotency_keys[i]) : STR("");
 	for (uint32_t i = 0; i < f->n_workflows; i++)
 		nos[i] = f->workflow_nos[i];
 	d->workflow_nos = nos;
 	for (uint32_t i = 0; i < f->n_meta; i++)
 		pairs[i] = f->meta_pairs[i].n ? arena_dup(a, f->meta_pairs[i]) : STR_NULL;
 	d->meta_pairs = pairs;
+	d->idempotency_keys = keys;
 	return d;
 }
 
 static unsigned mask_of(const struct run_filter *f)
 {
 	return f->status_mask & 31 ? f->status_mask & 31 : 31;
+}
+
+static void bind_keys(struct reading *r, const struct run_filter *f)
+{
+	struct db_col *keys = reading_col(r, DB_TEXT);
+
+	for (uint32_t i = 0; i < f->n_keys; i++)
+		db_col_text(keys, f->idempotency_keys[i]);
+	db_bind_col(r->q, keys);
 }
 
 static void list(struct reading *r, int sql_id, bool by_workflow)
@@ -88,7 +100,9 @@ static void list(struct reading *r, int sql_id, bool by_workflow)
 	db_bind_i32(r->q, (int32_t)mask_of(f));
 	db_bind_i32(r->q, (int32_t)MIN(f->offset, 10000));
 	db_bind_i32(r->q, (int32_t)MIN(f->limit, READ_RUNS_MAX));
-	if (sql_id == SQL_RUNS_OF_PARENT)
+	if (sql_id == SQL_RUNS_OF_KEYS)
+		bind_keys(r, f);
+	if (sql_id == SQL_RUNS_OF_PARENT || sql_id == SQL_RUNS_OF_KEYS)
 		db_bind_i64(r->q, f->parent_id);
 	else if (sql_id == SQL_RUNS_BY_STATE)
 		db_bind_bool(r->q, by_workflow);
@@ -115,7 +129,9 @@ void read_runs(struct db *db, struct arena *a, const struct run_filter *f, struc
 
 	r->db = db;
 	r->f = filter_dup(a, f);
-	if (f->parent_id) {
+	if (f->n_keys) {
+		list(r, SQL_RUNS_OF_KEYS, false);
+	} else if (f->parent_id) {
 		list(r, SQL_RUNS_OF_PARENT, false);
 	} else if (f->worker_no) {
 		list(r, SQL_RUNS_OF_WORKER, false);

@@ -26,10 +26,12 @@ static const struct {
 	{"COUNT_TAIL", "of step %n, %m tasks are counted in the tail and %s are there"},
 	{"COUNT_ENDED", "of the ends in %min, %t, %m are counted and %s are there"},
 	{"TIME_RUN", "the ends in %min, %t, ran for %m us as counted, %s by their rows"},
+	{"KEY_LEFT", "idempotency key \"%t\" is held by %id, which has ended"},
 	{"REQUEST_TWICE", "request %n waits and has been answered"},
 	{"REQUEST_RUN", "request %n was made run %t, which is not there"},
 };
-static const int stages[] = {SQL_VERIFY_TASKS, SQL_VERIFY_LIVE, SQL_VERIFY_TAILS, SQL_VERIFY_ENDS, SQL_VERIFY_REQUESTS};
+static const int stages[] = {SQL_VERIFY_TASKS, SQL_VERIFY_LIVE, SQL_VERIFY_TAILS, SQL_VERIFY_ENDS, SQL_VERIFY_REQUESTS,
+				SQL_VERIFY_KEYS};
 
 void verify_report_init(struct verify_report *r, struct arena *a, const struct id_secret *secret)
 {

@@ -24,6 +24,7 @@ static void clear_streams(struct svc *s)
 	watch_clear(s);
 	input_clear(s);
 	child_clear(s);
+	idem_clear(s);
 }
 
 static void on_state(void *arg, enum owner_state state)
@@ -89,6 +90,7 @@ struct svc *svc_new(const struct svc_conf *conf)
 	s->logs = log_writer_new(s->db);
 	s->events = event_writer_new(s->db);
 	limits_init(s);
+	idem_init(s);
 	svc_turn_init(s);
 	svc_worker_init(s);
 	s->front = front_new(s);
@@ -159,6 +161,7 @@ void svc_free(struct svc *s)
 	imap_fini(&s->run_subs);
 	imap_fini(&s->event_subs);
 	child_fini(s);
+	idem_fini(s);
 	verify_fini(s);
 	front_free(s->front);
 	svc_turn_fini(s);

@@ -58,6 +58,11 @@ static bool parse(struct eval *e, const char *field, struct str json, struct cel
 	return true;
 }
 
+bool eval_objects(struct eval *e, const struct svc_trigger_item *it)
+{
+	return parse(e, "input", it->input, &e->vars[0]) && parse(e, "additional_metadata", it->metadata, &e->vars[1]);
+}
+
 const char *eval_task(struct svc *s, struct svc_trigger_item *it, struct made *ret)
 {
 	const struct cat_step *step = it->version->steps[0];
@@ -72,8 +77,7 @@ const char *eval_task(struct svc *s, struct svc_trigger_item *it, struct made *r
 	id_to_uuid(catalog_id_secret(s->catalog), it->id, &u);
 	uuid_format(&u, text);
 	e.vars[2] = cel_string(str_c(text));
-	if (parse(&e, "input", it->input, &e.vars[0]) && parse(&e, "additional_metadata", it->metadata, &e.vars[1]) &&
-	    keys_eval(&e, it, step, ret->entries))
+	if (eval_objects(&e, it) && keys_eval(&e, it, step, ret->entries))
 		(void)limits_eval(&e, it, step, &ret->limits, &ret->n_limits);
 	arena_free(e.scratch);
 	return e.why;

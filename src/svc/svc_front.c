@@ -221,6 +221,26 @@ static void part_failed(struct front *f, struct part *p, const struct err *err)
 	}
 }
 
+/* Those whose key is held are no runs. */
+static void part_taken(struct front *f, const struct part *p)
+{
+	struct inbox_refusal *r = ARENA_ARRAY(f->a, struct inbox_refusal, p->n);
+	uint32_t n = 0;
+	struct err err;
+
+	for (uint32_t i = 0; i < p->n; i++) {
+		const struct svc_trigger_item *it = &p->items[i];
+
+		if (!it->holder_id)
+			continue;
+		svc_collision(f->s, it->holder_id, &err);
+		r[n++] = refusal(f, p->from.tenant_no, it->request, &err);
+	}
+	f->s->figures.requests_taken += p->n - n;
+	if (n)
+		refuse(f, r, n);
+}
+
 /* The commit is certain, or the call failed as a whole.  Rows of a failed call that are stored all the same have left the inbox. */
 static void part_done(struct op *op, const struct err *err)
 {
@@ -228,11 +248,11 @@ static void part_done(struct op *op, const struct err *err)
 	struct front *f = p->f;
 
 	for (uint32_t i = 0; i < p->n; i++)
-		subs_on_request(f->s, p->from.tenant_no, p->items[i].request, err ? 0 : p->items[i].id);
+		subs_on_request(f->s, p->from.tenant_no, p->items[i].request, err || p->items[i].holder_id ? 0 : p->items[i].id);
 	if (err)
 		part_failed(f, p, err);
 	else
-		f->s->figures.requests_taken += p->n;
+		part_taken(f, p);
 	answer(f);
 }
 

@@ -125,6 +125,7 @@ struct svc {
 	size_t limit_names_kept;	/* more than so many: a sweep */
 
 	struct imap replaying;		/* ids */
+	struct idem *idem;
 
 	/* children */
 	struct imap families;		/* parent id -> struct family */
@@ -229,6 +230,7 @@ struct made {
 	uint32_t n_limits;
 };
 const char *eval_task(struct svc *s, struct svc_trigger_item *it, struct made *ret);
+bool eval_objects(struct eval *e, const struct svc_trigger_item *it);	/* input and metadata as variables */
 bool eval_fail(struct eval *e, struct str expression, const char *why);	/* false */
 bool eval_run(struct eval *e, const struct cel_prog *p, struct str expression, unsigned kinds, struct cel_val *ret);
 bool eval_key(struct eval *e, const struct cel_prog *p, struct str expression, struct str *ret);
@@ -263,6 +265,24 @@ void child_stored(struct svc *s, const struct svc_trigger_item *it, bool ok);
 void child_parent_ended(struct svc *s, const struct fx *fx);
 void child_clear(struct svc *s);
 void child_fini(struct svc *s);
+
+/* svc_idem.c: of the runs with one idempotency key, one.  What a look finds is true until the op that tells of it returns. */
+struct idem_look { struct idem_holder of; bool is_fresh; };
+void idem_init(struct svc *s);
+void idem_fini(struct svc *s);
+void idem_clear(struct svc *s);
+void idem_look(struct svc *s, struct idem_look *looks, uint32_t n, struct op *op);	/* @looks live until @op */
+int64_t idem_holder(const struct svc *s, const struct idem_look *l);	/* 0: the key is free */
+bool idem_known(struct svc *s, int32_t tenant_no, struct svc_trigger_item *items, uint32_t n, struct op *op);	/* false: the call is triggered
+			* again when the holders of its keys are known, or fails */
+bool idem_collides(struct svc *s, struct svc_trigger_item *it);
+void idem_claim(struct svc *s, int32_t tenant_no, const struct svc_trigger_item *it);	/* with its id, not stored yet */
+void idem_row(struct svc *s, int32_t tenant_no, const struct svc_trigger_item *it);	/* of its claim, into the flush */
+void idem_stored(struct svc *s, int32_t tenant_no, const struct svc_trigger_item *it, bool ok);
+/* The same for a run that is replayed; the end comes after the commit. */
+void idem_reclaim(struct svc *s, int32_t tenant_no, struct str key, int64_t run_id, const struct cat_idempotency *how);
+void idem_reclaim_row(struct svc *s, int64_t run_id);
+void idem_reclaim_end(struct svc *s, int64_t run_id, bool ok);
 
 /* svc_version.c */
 void svc_version_event(struct svc *s, const struct cat_version *v);	/* its steps and strategies, for the engine */

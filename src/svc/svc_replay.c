@@ -27,7 +27,8 @@ struct replay {
 	uint64_t engine_no;
 	struct read_live rows;
 	struct replayed *slice;
-	uint32_t n_slice, left;
+	uint32_t n_slice, left, n_looks;
+	struct idem_look *looks, **look_of;	/* for those of its rows that need their key again; by row */
 	struct read_children found;
 	struct err err;
 };
@@ -98,6 +99,7 @@ static void one_done(struct op *op, const struct err *err)
 	struct replay *p = t->of;
 
 	t->ok = !err;
+	idem_reclaim_end(p->s, t->id, t->ok);
 	if (err && err->code != ERR_PRECONDITION && err->code != ERR_NOT_FOUND && p->err.code == ERR_OK)
 		p->err = *err;
 	if (--p->left == 0)
@@ -128,6 +130,25 @@ static void replay_event(struct svc *s, struct replayed *t, const struct live_ro
 	limits_stored(s, cat_step(s->catalog, r->step_no), r->limits, &ev->restore.limits, &ev->restore.n_limits);
 }
 
+static void slice_go(struct replay *p);
+
+static void slice_looked(struct op *op, const struct err *err)
+{
+	struct replay *p = op->arg;
+
+	if (err)
+		p->err = *err;
+	slice_go(p);
+}
+
+static const struct cat_idempotency *key_of(struct svc *s, const struct live_row *r)
+{
+	const struct cat_step *step = cat_step(s->catalog, r->step_no);
+
+	return step && r->lane == 0 && r->idempotency_key.p && step->version->idempotency.is_status ? &step->version->idempotency : NULL;
+}
+
+/* What gave its key back when it ended has to take it again. */
 static void slice_read(struct op *op, const struct err *err)
 {
 	struct replay *p = op->arg;
@@ -137,15 +158,37 @@ static void slice_read(struct op *op, const struct err *err)
 		p->err = *err;
 	else if (p->engine_no != s->engine_no || !s->loaded)
 		err_set(&p->err, ERR_UNAVAILABLE, "this server is no longer the active engine; try again");
+	p->looks = ARENA_ARRAY(p->a, struct idem_look, p->rows.n + 1);
+	p->look_of = ARENA_ARRAY(p->a, struct idem_look *, p->rows.n + 1);
+	p->n_looks = 0;
+	for (uint32_t i = 0; p->err.code == ERR_OK && i < p->rows.n; i++)
+		if (key_of(s, &p->rows.p[i])) {
+			p->look_of[i] = &p->looks[p->n_looks++];
+			*p->look_of[i] = (struct idem_look){.of = {.tenant_no = p->tenant_no, .key = p->rows.p[i].idempotency_key}};
+		}
+	p->op = (struct op){.fn = slice_looked, .arg = p};
+	if (p->n_looks)
+		idem_look(s, p->looks, p->n_looks, &p->op);
+	else
+		slice_go(p);
+}
+
+static void slice_go(struct replay *p)
+{
+	struct svc *s = p->s;
+
 	p->left = 1;
 	for (uint32_t i = 0; p->err.code == ERR_OK && i < p->rows.n; i++) {
 		const struct live_row *r = &p->rows.p[i];
+		int64_t holder = p->look_of[i] ? idem_holder(s, p->look_of[i]) : 0;
 		struct replayed *t = NULL;
 
 		for (uint32_t k = 0; k < p->n_slice && !t; k++)
 			t = p->slice[k].id == r->id ? &p->slice[k] : NULL;
-		if (!t || !is_replayable(s, r))
+		if (!t || !is_replayable(s, r) || (holder && holder != r->id))
 			continue;
+		if (p->look_of[i])
+			idem_reclaim(s, p->tenant_no, r->idempotency_key, r->id, key_of(s, r));
 		p->left++;
 		replay_event(s, t, r);
 	}

@@ -32,6 +32,15 @@ void svc_fail_later(struct svc *s, struct op *op, const struct err *err)
 
 /* --- calls --------------------------------------------------------------------------------------------------------------- */
 
+static void echo(struct svc *s, struct call *c, int32_t tenant_no, int64_t id)
+{
+	struct ev *ev = svc_event(s, EV_ECHO);
+
+	ev->ref = c;
+	ev->id = id;
+	ev->tenant_no = tenant_no;
+}
+
 void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *items, uint32_t n, struct op *op)
 {
 	struct now now = loop_now(s->loop);
@@ -42,7 +51,7 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 		svc_fail_later(s, op, n == 0 ? NULL : &err);
 		return;
 	}
-	if (!child_families_known(s, tenant_no, items, n, op))
+	if (!child_families_known(s, tenant_no, items, n, op) || !idem_known(s, tenant_no, items, n, op))
 		return;
 	c = call_new(s, CALL_TRIGGER, op);
 	c->left = n;
@@ -57,18 +66,21 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 
 		it->id = child_find(s, it);
 		if (it->id) {
-			ev = svc_event(s, EV_ECHO);
-			ev->ref = c;
-			ev->id = it->id;
-			ev->tenant_no = tenant_no;
+			echo(s, c, tenant_no, it->id);
 			continue;
 		}
 		if (!engine_has_step(s->engine, step->step_no))
 			svc_version_event(s, it->version);	/* read from the database before whoever put it was told */
 		it->id = engine_next_id(s->engine, now, tenant_no);
 		is_orphan = child_is_orphan(s, it);
-		if (!is_orphan)
+		if (!is_orphan && idem_collides(s, it)) {
+			echo(s, c, tenant_no, it->holder_id);	/* behind what the holder waits for */
+			continue;
+		}
+		if (!is_orphan) {
+			idem_claim(s, tenant_no, it);
 			why = eval_task(s, it, &made);
+		}
 		child_add(s, it);
 		ev = svc_event(s, EV_NEW);
 		ev->ref = c;

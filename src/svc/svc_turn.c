@@ -101,7 +101,8 @@ static size_t fx_bytes(const struct fx *fx)
 	const struct svc_trigger_item *it = fx->payload;
 
 	if (fx->kind == FX_INSERT)
-		return it->input.n + it->metadata.n + it->child_key.n + it->labels.n + it->keys.n + it->limits.n;
+		return it->input.n + it->metadata.n + it->child_key.n + it->labels.n + it->keys.n + it->limits.n +
+		       2 * it->idempotency_key.n;
 	return is_storing(fx->kind) ? fx_payload(fx).n : 0;
 }
 
@@ -215,6 +216,15 @@ static struct flush_live live_row(const struct fx *fx, int state)
 		.lane = fx->lane};
 }
 
+/* A run that is final gives its idempotency key back, if that is how it holds it. */
+static void unclaim(struct svc *s, const struct fx *fx)
+{
+	const struct cat_step *step = cat_step(s->catalog, fx->step_no);
+
+	if (step && step->version->idempotency.is_status)
+		flush_unclaim(s->flush, fx->tenant_no, fx->id);
+}
+
 static void build_insert(struct svc *s, const struct fx *fx)
 {
 	const struct svc_trigger_item *it = fx->payload;
@@ -229,18 +239,21 @@ static void build_insert(struct svc *s, const struct fx *fx)
 		.parent_id = it->parent_id, .child_index = it->child_index, .child_key = it->child_key,
 		.schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms, .input = it->input, .metadata = it->metadata,
 		.desired_no = it->desired_no, .labels = it->labels, .keys = it->keys, .key_limits = it->key_limits, .lane = fx->lane,
-		.limits = it->limits});
+		.limits = it->limits, .idempotency_key = it->idempotency_key});
+	idem_row(s, fx->tenant_no, it);
 	if (it->request)
 		flush_request(s->flush, fx->tenant_no, it->request, fx->id);
 	l = live_row(fx, fx->place == PLACE_ASSIGNED ? LIVE_ASSIGNED : LIVE_QUEUED);
-	if (fx->place == PLACE_NONE)
+	if (fx->place == PLACE_NONE) {
 		flush_end(s->flush, &(struct flush_end){.tenant_no = fx->tenant_no, .id = fx->id, .status = fx->status,
 			.workflow_no = v->workflow->workflow_no, .queued_at = fx->queued_at, .assigned_at = INT64_MIN,
 			.started_at = INT64_MIN, .finished_at = fx->finished_at, .error = fx->text ? str_c(fx->text) : STR_NULL});
-	else if (fx->place == PLACE_TAIL)
+		unclaim(s, fx);
+	} else if (fx->place == PLACE_TAIL) {
 		flush_tail(s->flush, &l);
-	else
+	} else {
 		flush_live(s->flush, &l);
+	}
 }
 
 static void build_row(struct svc *s, const struct fx *fx)
@@ -260,11 +273,13 @@ static void build_row(struct svc *s, const struct fx *fx)
 	case FX_END:
 		e = end_row(s, fx);
 		flush_end(s->flush, &e);
+		unclaim(s, fx);
 		break;
 	case FX_REVIVE:
 		l = live_row(fx, LIVE_QUEUED);
 		flush_live(s->flush, &l);
 		flush_taken_up(s->flush, fx->tenant_no, fx->id);
+		idem_reclaim_row(s, fx->id);
 		break;
 	case FX_RETRY:
 		e = end_row(s, fx);
@@ -382,6 +397,7 @@ static void release_one(struct svc *s, const struct fx *fx, size_t *load)
 	case FX_INSERT:
 		s->figures.created++;
 		child_stored(s, fx->payload, true);
+		idem_stored(s, fx->tenant_no, fx->payload, true);
 		watch_on_commit(s, fx);
 		if (fx->place == PLACE_NONE)
 			release_end(s, fx);
@@ -463,8 +479,10 @@ static void refuse_one(struct svc *s, struct pend *p)
 		if (fx->kind == FX_INSERT || fx->kind == FX_REVIVE) {
 			struct ev *ev = svc_event(s, EV_REFUSED);
 
-			if (fx->kind == FX_INSERT)
+			if (fx->kind == FX_INSERT) {
 				child_stored(s, fx->payload, false);
+				idem_stored(s, fx->tenant_no, fx->payload, false);
+			}
 			ev->id = id;
 			ev->tenant_no = fx->tenant_no;
 			pends_forget(s, id);

@@ -59,7 +59,7 @@ class Wire:
         try:
             return self.method(path, reply)(request, metadata=self.meta, timeout=timeout)
         except self.grpc.RpcError as e:
-            raise Refused(e.code().name, e.details()) from None
+            raise Refused(e.code().name, e.details(), dict(e.trailing_metadata() or ())) from None
 
     def stream(self, path, request, reply):
         m = self.channel.unary_stream(path, lambda x: x.SerializeToString(), reply.FromString)
@@ -67,10 +67,11 @@ class Wire:
 
 
 class Refused(Exception):
-    def __init__(self, code, text):
+    def __init__(self, code, text, trailers=None):
         super().__init__(f"{code}: {text}")
         self.code = code
         self.text = text
+        self.trailers = trailers or {}
 
 
 def every(seconds, stop, fn):

@@ -56,6 +56,12 @@ TEST(migrate_twice_changes_nothing)
 	pgnode_exec(url, "update hatchet.instance set schema_version = 0; comment on schema hatchet is '0'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
+	/* from schema 8 */
+	pgnode_exec(url, "drop table hatchet.idempotency_key; alter table hatchet.task drop column idempotency_key; alter table"
+		    " hatchet.workflow_version drop column idem_expression, drop column idem_ttl_ms, drop column idem_is_status;"
+		    " update hatchet.instance set schema_version = 8; comment on schema hatchet is '8'");
+	must_migrate(url, STR("another key"));
+	CHECK_STR(pgnode_text(url, facts), before);
 	/* from schema 6 */
 	pgnode_exec(url, "alter table hatchet.workflow drop column paused_at, drop column unpaused_at, drop column pause_ttl_ms,"
 		    " drop column pause_drops_cron, drop column pause_drops_scheduled; drop table hatchet.rate_limit; alter table hatchet.task drop column limits; alter table hatchet.step drop column limits;"
@@ -97,7 +103,7 @@ TEST(migrate_twice_changes_nothing)
 		    " comment on schema hatchet is '1'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
-	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 8);
+	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 9);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final = 43 and attempt = 1"), 3);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final is null"), 5);
 	CHECK_EQ(pgnode_int(url, "select count(*) from pg_indexes where schemaname = 'hatchet' and indexdef ~ 'final & 7|parent_id, id'"), 4);

@@ -21,7 +21,8 @@ select workflow_no, tenant_no, id, name, description, latest_version_no, paused,
 from hatchet.workflow where $1::int4[] is null or workflow_no = any($1::int4[])
 
 -- name: CatVersions
-select version_no, workflow_no, id, ordinal, checksum, default_priority, is_dag, unsupported, created_at, sticky
+select version_no, workflow_no, id, ordinal, checksum, default_priority, is_dag, unsupported, created_at, sticky,
+	idem_expression, idem_ttl_ms, idem_is_status
 from hatchet.workflow_version where $1::int4[] is null or workflow_no = any($1::int4[]) order by version_no
 
 -- name: CatStrategies
@@ -60,9 +61,9 @@ where case when $1::uuid is null then k.expires_at > now() else k.id = $1::uuid 
 
 -- name: PutWorkflow
 select r_workflow, r_version, r_is_new from hatchet.put_workflow($1::int4, $2::text, $3::text, $4::bytea, $5::bytea,
-	$6::int2, $7::int2, $8::bool, $9::text, $10::text[], $11::text[], $12::int4[], $13::int4[], $14::int4[], $15::int8[],
-	$16::int8[], $17::bool[], $18::bool[], $19::jsonb[], $20::jsonb[], $21::int4[], $22::text[], $23::int4[], $24::text[], $25::int2[], $26::int4[],
-	$27::text[], $28::text[], $29::text)
+	$6::int2, $7::int2, $8::bool, $9::text, $10::text, $11::int8, $12::bool, $13::text[], $14::text[], $15::int4[], $16::int4[], $17::int4[], $18::int8[],
+	$19::int8[], $20::bool[], $21::bool[], $22::jsonb[], $23::jsonb[], $24::int4[], $25::text[], $26::int4[], $27::text[], $28::int2[], $29::int4[],
+	$30::text[], $31::text[], $32::text)
 
 -- name: WorkflowPause
 with w as (

@@ -52,13 +52,24 @@ where l.tenant_no = x.t and l.id = x.i
 -- name: TaskInsert
 insert into hatchet.task (tenant_no, id, run_id, workflow_no, version_no, step_no, action_no, priority, flags, worker_no,
 	parent_id, child_index, child_key, schedule_ms, exec_ms, input, metadata, desired_worker_no, labels, keys, key_limits, lane,
-	limits)
+	limits, idempotency_key)
 select t, i, ri, wf, v, s, a, p, f, nullif(w, 0), nullif(pi, 0), nullif(ci, -1), ck, sm, em, inp, meta, nullif(dw, 0), lab, ks::text[], kl::int4[],
-	nullif(la, 0), li
+	nullif(la, 0), li, ik
 from unnest($1::int4[], $2::int8[], $3::int8[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], $8::int2[], $9::int2[],
 	$10::int4[], $11::int8[], $12::int4[], $13::text[], $14::int8[], $15::int8[], $16::bytea[], $17::jsonb[],
-	$18::int4[], $19::jsonb[], $20::text[], $21::text[], $22::int8[], $23::jsonb[])
-	x(t, i, ri, wf, v, s, a, p, f, w, pi, ci, ck, sm, em, inp, meta, dw, lab, ks, kl, la, li)
+	$18::int4[], $19::jsonb[], $20::text[], $21::text[], $22::int8[], $23::jsonb[], $24::text[])
+	x(t, i, ri, wf, v, s, a, p, f, w, pi, ci, ck, sm, em, inp, meta, dw, lab, ks, kl, la, li, ik)
+
+-- Free, expired, or its own: whoever claims a key has looked.
+-- name: IdempotencyPut
+insert into hatchet.idempotency_key as k (tenant_no, key, run_id, is_status, expires_at)
+select * from unnest($1::int4[], $2::text[], $3::int8[], $4::bool[], $5::timestamptz[])
+on conflict (tenant_no, key) do update set run_id = excluded.run_id, is_status = excluded.is_status, expires_at = excluded.expires_at
+
+-- Only the holder gives a key back.
+-- name: IdempotencyRelease
+delete from hatchet.idempotency_key k using unnest($1::int4[], $2::int8[]) x(t, r)
+where k.tenant_no = x.t and k.run_id = x.r and k.is_status
 
 -- name: RateLimitPut
 insert into hatchet.rate_limit as r (tenant_no, hash, key, limit_value, value, window_start, window_s, is_dynamic)

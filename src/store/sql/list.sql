@@ -39,6 +39,16 @@ with ids as materialized (
 	order by t.id desc offset $12::int4 limit $13::int4)
 {{RunPage}}
 
+-- plan: each
+-- name: RunsOfKeys
+with ids as materialized (
+	select t.id from hatchet.task t where t.idempotency_key = any($14::text[]) and ($15::int8 = 0 or t.parent_id = $15::int8)
+	and {{RunFloor}} and {{RunFilter}} and {{StatusFilter}} and ($7::int4 = 0
+		or exists (select from hatchet.attempt w where w.tenant_no = t.tenant_no and w.task_id = t.id and w.worker_no = $7::int4)
+		or exists (select from hatchet.live w where w.tenant_no = t.tenant_no and w.id = t.id and w.worker_no = $7::int4))
+	order by t.id desc offset $12::int4 limit $13::int4)
+{{RunPage}}
+
 -- What a worker has, and what it had: every attempt of it is looked at.
 -- plan: each
 -- name: RunsOfWorker

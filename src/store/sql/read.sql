@@ -17,7 +17,8 @@ case when $2::int4 & 2 <> 0 then substring(a.error from 1 for 2000)
 	when coalesce(sum({{PayloadBytes}}) over before, 0) < $1::int8 then a.error end,
 coalesce(sum({{PayloadBytes}}) over before, 0) >= $1::int8,
 case when $2::int4 & 4 <> 0 then (select count(*) from (select from hatchet.task c
-	where c.tenant_no = t.tenant_no and c.parent_id = t.id and c.id > t.id limit 10000) c) end, a.final is not null, q.lane
+	where c.tenant_no = t.tenant_no and c.parent_id = t.id and c.id > t.id limit 10000) c) end, a.final is not null, q.lane,
+t.idempotency_key
 
 -- part: TaskJoins
 left join lateral (
@@ -112,12 +113,17 @@ order by t.id desc offset $9::int4 limit $10::int4
 -- name: LiveAll
 select l.id, l.tenant_no, l.step_no, l.worker_no, l.state, l.rank, l.attempt, l.app_retries, l.internal_retries, l.queued_at,
 	l.assigned_at, l.started_at, l.due_at, t.schedule_ms, t.exec_ms, l.flags & 1 = 1,
-	t.desired_worker_no, t.labels, t.parent_id, t.is_orphan, t.priority, t.keys, t.key_limits, 0, t.limits
+	t.desired_worker_no, t.labels, t.parent_id, t.is_orphan, t.priority, t.keys, t.key_limits, 0, t.limits, null::text
 from hatchet.live l cross join lateral (
 	select t.schedule_ms, t.exec_ms, t.desired_worker_no, t.labels::text as labels, t.parent_id, {{IsOrphan}} as is_orphan,
 		t.priority, to_json(t.keys)::text as keys, t.key_limits, t.limits::text as limits
 	from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t
 order by l.id
+
+-- Of these keys those that are held, by their place in the list.
+-- name: IdempotencyHolders
+select x.n, k.run_id, k.expires_at from unnest($1::int4[], $2::text[]) with ordinality x(t, k, n) cross join lateral (
+	select k.run_id, k.expires_at from hatchet.idempotency_key k where k.tenant_no = x.t and k.key = x.k limit 1) k
 
 -- name: RateLimits
 select tenant_no, hash, key, limit_value, value, window_start, window_s, is_dynamic from hatchet.rate_limit
@@ -220,7 +226,7 @@ order by 1
 select t.id, t.tenant_no, t.step_no, 0, 0, 0, coalesce(a.attempt + 1, case when l.id is null then 0 else 1 end), 0, 0, null::timestamptz,
 	null::timestamptz, null::timestamptz, null::timestamptz, t.schedule_ms, t.exec_ms, false, t.desired_worker_no, t.labels::text,
 	t.parent_id, false, t.priority, to_json(t.keys)::text, t.key_limits, case when q.id is not null then -1 when l.id is not null then 1 else 0 end,
-	t.limits::text
+	t.limits::text, t.idempotency_key
 from unnest($2::int8[]) x(id) cross join lateral (
 	select t.* from hatchet.task t where t.tenant_no = $1::int4 and t.id = x.id limit 1) t
 left join lateral (

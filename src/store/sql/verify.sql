@@ -138,6 +138,20 @@ union all
 select 'REQUEST_RUN', r.id::text, r.run_id::text, '', '' from r
 where r.is_run and not exists (select from hatchet.task t where t.tenant_no = $1::int4 and t.id = r.run_id)
 
+-- Idempotency keys that go when their run is final: it is not.
+-- plan: each
+-- name: VerifyKeys
+with k as materialized (
+	select k.key, k.run_id, t.id, t.action_no, t.priority from hatchet.idempotency_key k left join lateral (
+		select t.* from hatchet.task t where t.tenant_no = k.tenant_no and t.id = k.run_id limit 1) t on true
+	where k.tenant_no = $1::int4 and k.is_status)
+select '' as kind, '' as id, '' as more, count(*)::text as stored, '' as should from k
+union all
+select 'KEY_LEFT', k.run_id::text, k.key, '', '' from k
+where not exists (select from hatchet.live l where l.tenant_no = $1::int4 and l.id = k.run_id)
+and not exists (select from hatchet.queue_item q where q.tenant_no = $1::int4 and q.action_no = k.action_no
+	and q.rank = any(array[0, 4 - k.priority]::int2[]) and q.id = k.run_id)
+
 -- name: VerifyTenants
 select tenant_no, slug from hatchet.tenant order by tenant_no
 
@@ -148,13 +162,13 @@ l.id, l.tenant_no, l.step_no, l.worker_no, l.state, l.rank, l.attempt, l.app_ret
 	null::int4, null::text, t.parent_id, false, t.priority, to_json(t.keys)::text, t.key_limits
 
 -- name: VerifySlice
-select {{VerifyLiveCols}}, 0, null::text from hatchet.live l left join lateral (
+select {{VerifyLiveCols}}, 0, null::text, null::text from hatchet.live l left join lateral (
 	select t.* from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t on true
 where l.tenant_no = $1::int4 and l.id > $2::int8 order by l.id limit $3::int4
 
 -- plan: each
 -- name: VerifyIds
-select {{VerifyLiveCols}}, 0, null::text from unnest($2::int8[]) x(id) cross join lateral (
+select {{VerifyLiveCols}}, 0, null::text, null::text from unnest($2::int8[]) x(id) cross join lateral (
 	select l.* from hatchet.live l where l.tenant_no = $1::int4 and l.id = x.id limit 1) l
 left join lateral (
 	select t.* from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t on true

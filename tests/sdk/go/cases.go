@@ -308,6 +308,33 @@ func (s *suite) rateLimits(ctx context.Context) error {
 	return errors.Join(err, equal("units left", []int{values["go-api"], values["u1"], values["u2"]}, []int{0, 0, 1}))
 }
 
+// One run of a key while it is not over; a bulk says which of its runs were not made.
+func (s *suite) idempotency(ctx context.Context) error {
+	first, err := s.start(ctx, "once", In{N: 1, Text: "a"})
+	if err != nil {
+		return err
+	}
+	_, err = s.start(ctx, "once", In{N: 2, Text: "a"})
+	held, ok := hatchet.IsIdempotencyCollisionError(err)
+	if !ok {
+		return fmt.Errorf("a second run of one key: %v", err)
+	}
+	_, err = s.tasks["once"].RunMany(ctx, []hatchet.RunManyOpt{{Input: In{N: 3, Text: "a"}}, {Input: In{N: 4, Text: "b"}}})
+	bulk, ok := hatchet.IsBulkTriggerIdempotencyCollisionError(err)
+	if !ok {
+		return fmt.Errorf("a bulk with a key that is held: %v", err)
+	}
+	letGo("once-a")
+	letGo("once-b")
+	got, err := s.outcome(first, "once")
+	if err != nil {
+		return err
+	}
+	again, err := s.call(ctx, "once", In{N: 6, Text: "a"})
+	return errors.Join(err, equal("holder", held.ExistingRunExternalId, first.RunId), equal("first", got.N, 1),
+		equal("made", len(bulk.SuccessfulRunExternalIds), 1), equal("refused", len(bulk.Collisions), 1), equal("free again", again.N, 6))
+}
+
 func (s *suite) replay(ctx context.Context) error {
 	ref, err := s.start(ctx, "mended", In{})
 	if err != nil {
@@ -639,7 +666,7 @@ func (s *suite) mainCases() []namedCase {
 		{"timeout", s.timeout}, {"refresh_of_the_timeout", s.refreshOfTheTimeout}, {"cancel", s.cancel},
 		{"large_payload", s.largePayload}, {"payload_over_the_limit", s.payloadOverTheLimit}, {"metadata", s.metadata},
 		{"logs", s.logs}, {"children_once", s.childrenOnce}, {"two_workers_share", s.twoWorkersShare}, {"labels_and_sticky", s.labelsAndSticky},
-		{"concurrency", s.concurrency}, {"rate_limits", s.rateLimits}, {"replay", s.replay},
+		{"concurrency", s.concurrency}, {"rate_limits", s.rateLimits}, {"idempotency", s.idempotency}, {"replay", s.replay},
 		{"children_end_with_their_parent", s.childrenEndWithTheirParent}, {"worker_killed", s.workerKilled},
 		{"worker_paused", s.workerPaused}, {"worker_stopped", s.workerStopped}}
 }

@@ -172,6 +172,9 @@ func newSuite() (*suite, error) {
 	add("base", "metered", func(ctx hatchet.Context, in In) (Out, error) { return Out{"n": in.N}, nil },
 		hatchet.WithRateLimits(&types.RateLimit{Key: "go-api", Units: &two},
 			&types.RateLimit{Key: userKey, KeyExpr: &userKey, Units: &one, LimitValueExpr: &userLimit, Duration: &hour}))
+	add("base", "once", func(ctx hatchet.Context, in In) (Out, error) {
+		return Out{"n": in.N}, gate(ctx, "once-"+in.Text)
+	}, hatchet.WithWorkflowIdempotency(hatchet.IdempotencyConfig{Expression: "'go-' + input.text", TTL: time.Hour, Method: hatchet.IdempotencyMethodStatus}))
 	add("base", "mended", func(ctx hatchet.Context, in In) (Out, error) {
 		if _, err := os.Stat(filepath.Join(dir, "go-mended")); err != nil {
 			return nil, errors.New("broken")

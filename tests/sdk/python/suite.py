@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 
 import tasks
 from hatchet_sdk.clients.rest.models.v1_task_status import V1TaskStatus
-from hatchet_sdk.exceptions import FailedTaskRunExceptionGroup
+from hatchet_sdk.exceptions import BulkTriggerIdempotencyCollisionError, FailedTaskRunExceptionGroup, IdempotencyCollisionError
 from hatchet_sdk.rate_limit import RateLimitDuration
 from hatchet_sdk.types.labels import DesiredWorkerLabel
 from hatchet_sdk.types.trigger import TriggerWorkflowOptions
@@ -275,6 +275,29 @@ async def case_rate_limits():
     await hatchet.runs.aio_cancel(third.workflow_run_id)
 
 
+async def case_idempotency():
+    """One run of a key while it is not over; a bulk says which of its runs were not made."""
+    first = await tasks.once.aio_run(In(n=1, text="a"), wait_for_result=False)
+    try:
+        await tasks.once.aio_run(In(n=2, text="a"), wait_for_result=False)
+        raise AssertionError("a second run of one key")
+    except IdempotencyCollisionError as e:
+        equal(e.existing_run_external_id, first.workflow_run_id)
+    items = [tasks.once.create_bulk_run_item(input=In(n=n, text=x)) for n, x in ((3, "a"), (4, "b"), (5, "b"))]
+    try:
+        await tasks.once.aio_run_many(items, wait_for_result=False)
+        raise AssertionError("a bulk with keys that are held")
+    except BulkTriggerIdempotencyCollisionError as e:
+        made = e.successful_workflow_run_external_ids
+        equal(len(made), 1)
+        equal([c.existing_run_external_id for c in e.collisions], [first.workflow_run_id, made[0]])
+    let_go("once-a")
+    let_go("once-b")
+    equal(await first.aio_result(), {"n": 1})
+    equal(await tasks.once.aio_get_result(made[0]), {"n": 4})
+    equal(await tasks.once.aio_run(In(n=6, text="a")), {"n": 6}, "the key is free again")
+
+
 async def case_replay():
     ref = await tasks.mended.aio_run(wait_for_result=False)
     await failure(ref.aio_result())
@@ -372,7 +395,7 @@ async def case_postgres_restarted():
 CASES = {
     "main": ["run_and_wait", "run_many", "run_without_waiting", "failing", "retry_that_succeeds", "non_retryable",
              "timeout", "refresh_of_the_timeout", "cancel", "large_payload", "payload_over_the_limit", "metadata",
-             "logs", "children_once", "two_workers_share", "labels_and_sticky", "concurrency", "rate_limits", "replay", "children_end_with_their_parent", "workflow_paused",
+             "logs", "children_once", "two_workers_share", "labels_and_sticky", "concurrency", "rate_limits", "idempotency", "replay", "children_end_with_their_parent", "workflow_paused",
              "worker_killed", "worker_paused", "worker_stopped"],
     "tls": ["run_and_wait", "run_many", "run_without_waiting", "large_payload"],
     "restart": ["server_restarted", "postgres_restarted"],

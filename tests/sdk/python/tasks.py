@@ -11,6 +11,7 @@ from datetime import timedelta
 from hatchet_sdk import (ConcurrencyExpression, ConcurrencyLimitStrategy, Context, Hatchet, NonRetryableException,
                          RateLimit)
 from hatchet_sdk.rate_limit import RateLimitDuration
+from hatchet_sdk.types.idempotency import StatusBasedIdempotencyConfig
 from hatchet_sdk.types.labels import DesiredWorkerLabel
 from hatchet_sdk.types.sticky import StickyStrategy
 from hatchet_sdk.types.trigger import TriggerWorkflowOptions
@@ -234,6 +235,13 @@ async def metered(input: In, ctx: Context) -> dict:
     return {"n": input.n}
 
 
+@hatchet.task(name="py-once", input_validator=In, idempotency=StatusBasedIdempotencyConfig(key_expression="'py-' + input.text",
+              fallback_ttl=timedelta(hours=1)))
+async def once(input: In, ctx: Context) -> dict:
+    await gate(f"once-{input.text}")
+    return {"n": input.n}
+
+
 @hatchet.task(name="py-mended", input_validator=In)
 async def mended(input: In, ctx: Context) -> dict:
     if not os.path.exists(os.path.join(DIR, "go-mended")):
@@ -260,7 +268,7 @@ async def resting(input: In, ctx: Context) -> dict:
 
 SETS = {
     "base": [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, kid, again,
-             keyed, newest, metered, mended, orphan, mother, resting],
+             keyed, newest, metered, once, mended, orphan, mother, resting],
     "share": [share],
     "lost": [lost],
     "pause": [pause],

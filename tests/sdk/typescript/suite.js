@@ -5,6 +5,7 @@ const assert = require('node:assert/strict');
 const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
+const { BulkTriggerIdempotencyCollisionError, IdempotencyCollisionError } = require('@hatchet-dev/typescript-sdk/v1');
 const t = require('./tasks');
 
 const { hatchet, marks, letGo } = t;
@@ -146,6 +147,25 @@ const cases = {
     const { rows } = await hatchet.ratelimits.list({});
     assert.deepEqual(['ts-api', 'u1', 'u2'].map((k) => rows.find((r) => r.key === k).value), [0, 0, 1]);
     await third.cancel();
+  },
+  async idempotency() {
+    const first = await t.once.runNoWait({ n: 1, text: 'a' });
+    const id = await first.getWorkflowRunId();
+    const held = (e) => e instanceof IdempotencyCollisionError && e.existingRunExternalId === id;
+    await assert.rejects(t.once.runNoWait({ n: 2, text: 'a' }), held);
+    let made;
+    await assert.rejects(t.once.runNoWait([{ n: 3, text: 'a' }, { n: 4, text: 'b' }, { n: 5, text: 'b' }]), (e) => {
+      assert.ok(e instanceof BulkTriggerIdempotencyCollisionError, String(e));
+      made = e.successfulWorkflowRunExternalIds;
+      assert.equal(made.length, 1);
+      assert.deepEqual(e.collisions.map((c) => c.existingRunExternalId), [id, made[0]]);
+      return true;
+    });
+    letGo('once-a');
+    letGo('once-b');
+    assert.deepEqual(await first.output, { n: 1 });
+    assert.deepEqual(await hatchet.runRef(made[0]).output, { 'ts-once': { n: 4 } });
+    assert.deepEqual(await t.once.run({ n: 6, text: 'a' }), { n: 6 }, 'the key is free again');
   },
   async replay() {
     const ref = await t.mended.runNoWait({});

@@ -136,6 +136,10 @@ const newest = task('newest', async (input, ctx) => {
 const metered = task('metered', async (input) => ({ n: input.n }), {
   rateLimits: [{ staticKey: 'ts-api', units: 2 }, { dynamicKey: 'input.text', units: 1, limit: 2, duration: RateLimitDuration.HOUR }],
 });
+const once = task('once', async (input, ctx) => {
+  await gate(`once-${input.text}`, ctx.abortController.signal);
+  return { n: input.n };
+}, { idempotency: { strategy: 'status', expression: "'ts-' + input.text", fallbackTtlMs: 3600000 } });
 const mended = task('mended', async (input, ctx) => {
   if (!fs.existsSync(path.join(DIR, 'go-mended'))) throw new Error('broken');
   return { retry: ctx.retryCount() };
@@ -152,9 +156,9 @@ const postgres = restarted('postgres');
 module.exports = {
   DIR, hatchet, marks, letGo, pause,
   wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, share, lost, paused, stop, again, zone, parent, server, postgres,
-  keyed, newest, metered, mended, mother, RateLimitDuration,
+  keyed, newest, metered, once, mended, mother, RateLimitDuration,
   sets: {
-    base: [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, kid, again, keyed, newest, metered, mended, orphan, mother],
+    base: [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, kid, again, keyed, newest, metered, once, mended, orphan, mother],
     share: [share],
     lost: [lost],
     pause: [paused],
