@@ -130,10 +130,11 @@ create table if not exists hatchet.step (
 	labels jsonb,				-- what it asks of a worker's labels
 	strategies int4[] not null default '{}',	-- its concurrency chain, in order
 	limits jsonb,				-- its rate limits
+	batch jsonb,				-- how its tasks go out together; null: one by one
 	created_at timestamptz not null default now(),
 	unique (version_no, position)
 );
-alter table hatchet.step add column if not exists labels jsonb, add column if not exists limits jsonb, add column if not exists strategies int4[] not null default '{}';
+alter table hatchet.step add column if not exists batch jsonb, add column if not exists labels jsonb, add column if not exists limits jsonb, add column if not exists strategies int4[] not null default '{}';
 
 create table if not exists hatchet.worker (
 	worker_no int4 generated always as identity primary key,
@@ -200,11 +201,12 @@ create table if not exists hatchet.task (
 	lane int8,				-- of its row in queue_item, if that has one
 	limits jsonb,				-- rate limits: [key, units, limit or -1, window in s]; null: the step's, which are static
 	idempotency_key text,
+	batch_key text,
 	primary key (tenant_no, id)
 ) partition by range (id);
 alter table hatchet.task add column if not exists desired_worker_no int4, add column if not exists labels jsonb,
 	add column if not exists keys text[], add column if not exists key_limits int4[], add column if not exists lane int8, add column if not exists limits jsonb,
-	add column if not exists idempotency_key text;
+	add column if not exists idempotency_key text, add column if not exists batch_key text;
 create index if not exists task_idempotency on hatchet.task (tenant_no, idempotency_key, id) where idempotency_key is not null;
 create index if not exists task_run on hatchet.task (tenant_no, run_id) where run_id <> id;
 do $$ begin
@@ -339,9 +341,11 @@ create table if not exists hatchet.live (
 	assigned_at timestamptz,
 	started_at timestamptz,
 	due_at timestamptz,
+	batch_id int8,				-- that it runs in
 	primary key (tenant_no, id)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 20000,
 	autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 10);
+alter table hatchet.live add column if not exists batch_id int8;
 
 create table if not exists hatchet.queue_item (
 	id int8 not null,

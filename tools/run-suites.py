@@ -68,6 +68,7 @@ SUITES = [
     Suite("concurrency", [VENV, "tests/e2e/test_concurrency.py"], 300, needs=["tests/e2e/test_concurrency.py"], prepare="venv"),
     Suite("why", [VENV, "tests/e2e/test_why.py"], 300, needs=["tests/e2e/test_why.py"], prepare="venv"),
     Suite("idempotency", [VENV, "tests/e2e/test_idempotency.py"], 300, needs=["tests/e2e/test_idempotency.py"], prepare="venv"),
+    Suite("batch", [VENV, "tests/e2e/test_batch.py"], 300, needs=["tests/e2e/test_batch.py"], prepare="venv"),
     Suite("verify", [VENV, "tests/e2e/test_verify.py"], 300, needs=["tests/e2e/test_verify.py"], prepare="venv"),
     Suite("cancel", [VENV, "tests/e2e/test_cancel.py"], 300, needs=["tests/e2e/test_cancel.py"], prepare="venv"),
     Suite("sqlfront", [VENV, "tests/e2e/test_sqlfront.py"], 400, needs=["tests/e2e/test_sqlfront.py"], tools=["go", "npm"],

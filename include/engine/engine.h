@@ -25,6 +25,9 @@
 #define ENG_STEP_ENTRIES 8	/* strategies in the chain of one step */
 #define ENG_TASK_LIMITS 16	/* rate limits of one task */
 
+/* A batch goes out in one message: its members' inputs, each with the room that the message needs beside it, stay below this. */
+#define ENG_BATCH_BYTES 4000000
+
 struct eng_slot {
 	int32_t type_no;	/* dictionary number of the slot type's name; 1 = "default", 2 = "durable" */
 	int32_t units;
@@ -62,6 +65,13 @@ struct eng_limit {
 	int32_t units;		/* at least 0 */
 	int32_t limit;		/* it brings along, with a window; -1: it does not */
 	int64_t window_us;
+};
+
+/* How tasks of a step go out together. */
+struct eng_batch {
+	int32_t max_size;		/* 0: one by one */
+	int32_t max_runs;		/* batches of one key at once */
+	int64_t interval_us;		/* from the arrival of the oldest */
 };
 
 enum ev_kind {
@@ -110,6 +120,7 @@ struct ev_step {
 	uint32_t n_wants;
 	int32_t strategies[ENG_STEP_ENTRIES];	/* the chain; never changes */
 	uint32_t n_strategies;
+	struct eng_batch batch;
 };
 struct ev_strategy {
 	int32_t strategy_no;
@@ -151,6 +162,8 @@ struct ev_new {
 	struct eng_entry entries[ENG_STEP_ENTRIES];	/* as many as its step has strategies; unless it is over */
 	const struct eng_limit *limits;	/* borrowed for the call */
 	uint32_t n_limits;
+	uint64_t batch;			/* hash of its step and batch key; 0: the step has no batches */
+	uint32_t bytes;			/* it adds to a batch */
 	struct eng_place place;
 };
 struct ev_restore {			/* times are wall_us, INT64_MIN: null */
@@ -166,6 +179,9 @@ struct ev_restore {			/* times are wall_us, INT64_MIN: null */
 	struct eng_entry entries[ENG_STEP_ENTRIES];
 	const struct eng_limit *limits;	/* borrowed for the call */
 	uint32_t n_limits;
+	uint64_t batch;			/* as in ev_new */
+	uint32_t bytes;
+	int64_t batch_id;		/* assigned, started: the batch it is in; 0: none */
 	struct eng_place place;
 };
 struct ev {
@@ -176,6 +192,7 @@ struct ev {
 	int32_t worker_no;
 	int32_t tenant_no;		/* of the asker: a task of another tenant is NOT_FOUND */
 	int64_t session;
+	int64_t batch_id;		/* task reports: meant for its part in that batch, whatever the attempt; 0: in none */
 	bool on;			/* PAUSE, STALL; REPLAY: it had not ended when it was read */
 	bool no_retry;			/* FAILED */
 	const char *text;		/* CANCEL: why; static; NULL: by request */
@@ -219,7 +236,7 @@ enum fx_kind {
 	FX_SCAN,	/* read queue_item of (tenant, action, rank) with due_at <= .due_at, up to .limit, by due_at and id, behind
 			 * (.started_at, .lane); answered by EXPIRED..., SCAN_DONE.
 			 * A read before the commit would not know the rows, and the deadlines, that are being added. */
-	FX_PUSH,	/* START to the worker, once per (task, attempt) */
+	FX_PUSH,	/* START to the worker, once per (task, attempt); of a batch: member .index of .limit, one after the other */
 	FX_CANCEL_PUSH,	/* CANCEL_STEP_RUN with .attempt to .worker_no, if its stream is open */
 	FX_ANSWER,	/* .ref: .code and .text; code OK may carry .due_at (REFRESH) */
 };
@@ -241,6 +258,7 @@ struct fx {
 	uint32_t limit;
 	int32_t value, max;
 	int64_t window_us;
+	int64_t batch_id;		/* that it runs in; 0: none */
 	bool in_tail, released, is_dynamic;
 	uint8_t note;			/* enum note_kind */
 	enum err_code code;		/* ANSWER */
@@ -259,6 +277,7 @@ struct eng_conf {
 	int64_t worker_silent_us;	/* 30 s */
 	int64_t confirm_us;		/* 5 s after the stream is back */
 	uint32_t scan_max;		/* rows per expiry scan, 500 */
+	int64_t batch_bytes;		/* ENG_BATCH_BYTES */
 };
 extern const struct eng_conf eng_conf_default;
 
@@ -285,6 +304,7 @@ struct eng_task_view {
 	uint64_t limited_by;		/* bucket it is parked with, for want of .units; 0: none */
 	int32_t units;
 	bool is_paused;			/* parked: its workflow is paused */
+	int64_t batch_id;		/* that it runs in; 0: none */
 };
 bool engine_task(const struct engine *e, int64_t id, struct eng_task_view *ret);
 bool engine_has_step(const struct engine *e, int32_t step_no);

@@ -47,6 +47,11 @@ struct cat_limit {		/* a rate limit of a step, as declared */
 	struct str limit_expr;		/* p NULL or -1: what was set for the key counts */
 	int32_t window_s;		/* of the limit that it gives */
 };
+struct cat_batch {		/* how tasks of a step go out together */
+	int32_t max_size, max_runs;	/* 0: one by one; batches of one key at once */
+	int64_t interval_ms;
+	struct str expression;		/* of the key; n 0: all have one key */
+};
 struct cat_idempotency {
 	struct str expression;		/* of the key; n 0: runs have none */
 	int64_t ttl_ms;
@@ -67,6 +72,7 @@ struct cat_step {
 	uint32_t n_wants;
 	const struct cat_limit *limits;
 	uint32_t n_limits;
+	struct cat_batch batch;
 	struct cat_strategy **strategies;	/* its concurrency chain */
 	uint32_t n_strategies;
 };
@@ -156,6 +162,9 @@ uint32_t cat_wants_parse(struct arena *a, struct str text, const struct cat_want
 /* Likewise the rate limits of a step.  Static: key and units are texts of the definition, and the limit is set elsewhere. */
 struct str cat_limits_format(struct arena *a, const struct cat_limit *limits, uint32_t n);
 uint32_t cat_limits_parse(struct arena *a, struct str text, const struct cat_limit **ret);
+/* And its batches. */
+struct str cat_batch_format(struct arena *a, const struct cat_batch *b);
+void cat_batch_parse(struct arena *a, struct str text, struct cat_batch *ret);
 bool cat_limit_is_static(const struct cat_limit *l);
 
 /* A new version of a workflow, or the present one when @checksum and what is not built equal the latest's.  *ret_version set before @op fires OK.
@@ -169,6 +178,7 @@ struct cat_put_step {
 	bool is_durable, is_on_failure;
 	struct str labels;		/* cat_wants_format(); p NULL: none */
 	struct str limits;		/* cat_limits_format(); p NULL: none */
+	struct str batch;		/* cat_batch_format(); p NULL: none */
 };
 struct cat_put_strategy {
 	struct str name;		/* n 0: not shared */

@@ -32,6 +32,7 @@ struct flush_task {	/* hatchet.task */
 	int64_t lane;			/* of its row in queue_item; 0: null */
 	struct str limits;		/* its rate limits; p NULL: null */
 	struct str idempotency_key;	/* p NULL: null */
+	struct str batch_key;		/* p NULL: null */
 };
 void flush_task(struct flush *f, const struct flush_task *t);
 
@@ -77,7 +78,8 @@ void flush_retry(struct flush *f, const struct flush_end *e, const struct flush_
 /* A task that had ended gets a next attempt: it no longer counts as ended. */
 void flush_taken_up(struct flush *f, int32_t tenant_no, int64_t id);
 
-void flush_assign(struct flush *f, int32_t tenant_no, int64_t id, int32_t worker_no, int64_t assigned_at, int64_t due_at);
+void flush_assign(struct flush *f, int32_t tenant_no, int64_t id, int32_t worker_no, int64_t assigned_at, int64_t due_at,
+		  int64_t batch_id);	/* batch_id 0: null */
 uint32_t flush_start(struct flush *f, int32_t tenant_no, int64_t id, int64_t started_at);	/* index for flush_void_start */
 void flush_void_start(struct flush *f, uint32_t index);
 void flush_requeue(struct flush *f, int32_t tenant_no, int64_t id, int64_t queued_at, int64_t due_at);	/* backoff over: state queued */
@@ -114,6 +116,8 @@ struct loaded_row {
 	size_t n_key_limits;
 	int64_t lane;
 	struct str limits;		/* as in flush_task, always set */
+	struct str batch_key;
+	uint32_t n_input;		/* bytes */
 };
 size_t flush_loads(const struct flush *f);
 size_t flush_loaded(const struct flush *f, size_t load, struct arena *a, struct loaded_row **ret);

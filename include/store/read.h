@@ -125,6 +125,7 @@ struct live_row {
 	struct str keys; int64_t *key_limits; size_t n_key_limits;	/* as in struct loaded_row */
 	struct str limits;
 	struct str idempotency_key;		/* of read_replayable() */
+	struct str batch_key; uint32_t n_input; int64_t batch_id;	/* bytes; 0: in none */
 };
 struct read_live { struct live_row *p; uint32_t n; };
 void read_live(struct db *db, struct arena *a, struct read_live *ret, struct op *op);
@@ -159,7 +160,7 @@ void read_tail_ahead(struct db *db, struct arena *a, int32_t tenant_no, int32_t 
 /* What a push needs: input and metadata of tasks not in the input cache. */
 struct input_row {
 	int64_t id, parent_id;
-	struct str input, metadata, child_key;
+	struct str input, metadata, child_key, batch_key;
 	int32_t priority, child_index;
 	bool is_cut;			/* input left out for lack of room: ask again */
 };

@@ -53,6 +53,7 @@ struct svc_trigger_item {
 	const struct uuid *request;	/* SQL request that it comes of, which leaves the inbox with it; NULL: none */
 	struct str keys, key_limits;	/* out: of its concurrency chain, array literals; p NULL: none */
 	struct str limits;		/* out: its rate limits, if any is dynamic, as JSON; p NULL: none */
+	struct str batch_key;		/* out: p NULL: its task goes alone */
 	struct str idempotency_key;	/* out: p NULL: none */
 	struct idem_look *look;		/* svc's own */
 	int64_t holder_id;		/* out: the run that holds its key; then there is no run @id.  0: none */
@@ -66,6 +67,9 @@ enum svc_report_kind { SVC_STARTED, SVC_COMPLETED, SVC_FAILED, SVC_CANCELLED };
  * COMPLETED: @payload is checked by the caller (bad output is reported as FAILED). Payload copied. */
 void svc_report(struct svc *s, int32_t tenant_no, int64_t id, int32_t attempt, enum svc_report_kind kind, struct str payload, bool no_retry,
 		struct op *op);
+/* The same of a member of a batch: what it does in another batch by now is not touched, whatever the attempt. */
+void svc_report_member(struct svc *s, int32_t tenant_no, int64_t batch_id, int64_t id, int32_t attempt, enum svc_report_kind kind,
+		       struct str payload, bool no_retry, struct op *op);
 /* Ids that are final, unknown or another tenant's are no-ops.  @ids live until @op. */
 void svc_cancel(struct svc *s, int32_t tenant_no, const int64_t *ids, uint32_t n, struct op *op);
 /* Each of @ids that has ended or waits runs again as its next attempt, and so does what was cancelled with it.  @ret_ok: which of them;

@@ -231,7 +231,7 @@ V1__CreateWorkflowVersionRequest *def_normalise(struct arena *a, const V1__Creat
 
 /* Handlers, one table each in rpc_tables.c and rest_tables.c. */
 #define API_RPCS(X) \
-	X(get_version) X(register) X(listen) X(listen_v2) X(heartbeat) X(unsubscribe) X(send_step_action_event) X(release_slot) \
+	X(get_version) X(register) X(listen) X(listen_v2) X(heartbeat) X(unsubscribe) X(send_step_action_event) X(send_batch_action_event) X(release_slot) \
 	X(refresh_timeout) X(upsert_worker_labels) X(subscribe_runs) X(subscribe_events) X(put_workflow) X(get_run_details) \
 	X(cancel_tasks) X(replay_tasks) X(trigger_workflow_run) X(trigger_workflow) X(bulk_trigger_workflow) X(push) X(bulk_push) X(put_log) \
 	X(trace_export)

@@ -10,12 +10,12 @@
 const struct rpc_method api_rpcs[] = {
 	{DISPATCHER "GetVersion", RPC_UNARY, rpc_get_version, DONE, "answers " WIRE_VERSION},
 	{DISPATCHER "Register", RPC_UNARY, rpc_register, DONE, "at most 8 slot types per worker"},
-	{DISPATCHER "ListenV2", RPC_SERVER_STREAM, rpc_listen_v2, PARTLY, "START_STEP_RUN and CANCEL_STEP_RUN; no batches"},
+	{DISPATCHER "ListenV2", RPC_SERVER_STREAM, rpc_listen_v2, PARTLY, "START_STEP_RUN, START_BATCH and CANCEL_STEP_RUN"},
 	{DISPATCHER "Listen", RPC_SERVER_STREAM, rpc_listen, PARTLY, "as ListenV2; the open stream is the heartbeat"},
 	{DISPATCHER "Heartbeat", RPC_UNARY, rpc_heartbeat, DONE, NULL},
 	{DISPATCHER "Unsubscribe", RPC_UNARY, rpc_unsubscribe, DONE, NULL},
 	{DISPATCHER "SendStepActionEvent", RPC_UNARY, rpc_send_step_action_event, DONE, NULL},
-	{DISPATCHER "SendBatchActionEvent", RPC_UNARY, NULL, NOT_YET, "batches"},
+	{DISPATCHER "SendBatchActionEvent", RPC_UNARY, rpc_send_batch_action_event, DONE, NULL},
 	{DISPATCHER "UpsertWorkerLabels", RPC_UNARY, rpc_upsert_worker_labels, DONE, NULL},
 	{DISPATCHER "RefreshTimeout", RPC_UNARY, rpc_refresh_timeout, DONE, NULL},
 	{DISPATCHER "ReleaseSlot", RPC_UNARY, rpc_release_slot, DONE, NULL},
@@ -38,8 +38,8 @@ const struct rpc_method api_rpcs[] = {
 	{WORKFLOWS "PutRateLimit", RPC_UNARY, rpc_put_rate_limit, DONE, NULL},
 	{WORKFLOWS "PutWorkflow", RPC_UNARY, NULL, NOT_YET, "deprecated; use v1.AdminService/PutWorkflow"},
 	{ADMIN "PutWorkflow", RPC_UNARY, rpc_put_workflow, PARTLY,
-	 "every definition without durable tasks is stored whole; runs of one that uses more than one task, an on-failure task, "
-	 "batch or conditions are refused by name; "
+	 "every definition without durable tasks is stored whole; runs of one that uses more than one task, an on-failure task "
+	 "or conditions are refused by name; "
 	 "event and cron triggers and default filters are stored and do not fire"},
 	{ADMIN "GetRunDetails", RPC_UNARY, rpc_get_run_details, DONE, NULL},
 	{ADMIN "CancelTasks", RPC_UNARY, rpc_cancel_tasks, PARTLY, "by ids or filter, at most 20000; with what they have spawned"},

@@ -129,10 +129,20 @@ static bool batch_check(const V1__TaskBatchConfig *b, const char *task, struct e
 {
 	char f[96];
 
-	(void)snprintf(f, sizeof(f), "%s.batch", task);
-	return !b || (range(b->batch_max_size, 1, BATCH_SIZE_MAX, f, err) &&
-		      (!PB_HAS(b, batch_max_interval_ms) || range(b->batch_max_interval_ms, 1, BATCH_INTERVAL_MAX_MS, f, err)) &&
-		      (!PB_HAS(b, batch_group_max_runs) || range(b->batch_group_max_runs, 1, BATCH_RUNS_MAX, f, err)));
+	if (!b)
+		return true;
+	(void)snprintf(f, sizeof(f), "%s.batch.batch_max_size", task);
+	if (!range(b->batch_max_size, 1, BATCH_SIZE_MAX, f, err))
+		return false;
+	(void)snprintf(f, sizeof(f), "%s.batch.batch_max_interval_ms", task);
+	if (PB_HAS(b, batch_max_interval_ms) && !range(b->batch_max_interval_ms, 1, BATCH_INTERVAL_MAX_MS, f, err))
+		return false;
+	(void)snprintf(f, sizeof(f), "%s.batch.batch_group_max_runs", task);
+	if (PB_HAS(b, batch_group_max_runs) && !range(b->batch_group_max_runs, 1, BATCH_RUNS_MAX, f, err))
+		return false;
+	(void)snprintf(f, sizeof(f), "%s.batch.batch_group_key", task);
+	return !PB_HAS(b, batch_group_key) || !b->batch_group_key.len ||
+	       expression_check(b->batch_group_key, CEL_WORKFLOW, CEL_K(STRING), "a string", f, err);
 }
 
 static bool retries_check(const V1__CreateTaskOpts *t, const char *task, struct err *err)

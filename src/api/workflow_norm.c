@@ -10,7 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { EXEC_DEFAULT_MS = 60000, SCHEDULE_DEFAULT_MS = 300000, BACKOFF_DEFAULT_MAX_S = 86400 };
+enum { EXEC_DEFAULT_MS = 60000, SCHEDULE_DEFAULT_MS = 300000, BACKOFF_DEFAULT_MAX_S = 86400, BATCH_RUNS = 100, BATCH_INTERVAL_MS = 1000 };
 
 #define COPY(a, type, from) ((type *)memcpy(arena_alloc((a), sizeof(type)), (from), sizeof(type)))
 
@@ -197,14 +197,13 @@ V1__CreateWorkflowVersionRequest *def_normalise(struct arena *a, const V1__Creat
 
 struct wants {
 	const V1__CreateWorkflowVersionRequest *m;
-	bool batch, conditions;
+	bool conditions;
 };
 
 static void task_wants(struct wants *w, const V1__CreateTaskOpts *t)
 {
 	const V1__TaskConditions *c = t->conditions;
 
-	w->batch |= t->batch != NULL;
 	w->conditions |= c && c->n_parent_override_conditions + c->n_sleep_conditions + c->n_user_event_conditions > 0;
 }
 
@@ -223,7 +222,6 @@ struct str def_unsupported(struct arena *a, const V1__CreateWorkflowVersionReque
 	} words[] = {
 		{m->n_tasks > 1, "more than one task"},
 		{m->on_failure_task != NULL, "an on-failure task"},
-		{w.batch, "batch"},
 		{w.conditions, "conditions"},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
@@ -269,6 +267,11 @@ static bool step_fill(struct arena *a, const V1__CreateTaskOpts *t, bool on_fail
 	if (n_wants)
 		s->labels = cat_wants_format(a, wants, n_wants);
 	s->limits = rate_limits_of(a, t);
+	if (t->batch)
+		s->batch = cat_batch_format(a, &(struct cat_batch){.max_size = t->batch->batch_max_size,
+			.max_runs = PB_HAS(t->batch, batch_group_max_runs) ? t->batch->batch_group_max_runs : BATCH_RUNS,
+			.interval_ms = PB_HAS(t->batch, batch_max_interval_ms) ? t->batch->batch_max_interval_ms : BATCH_INTERVAL_MS,
+			.expression = PB_HAS(t->batch, batch_group_key) ? pb_raw(t->batch->batch_group_key) : STR_NULL});
 	return true;
 }
 

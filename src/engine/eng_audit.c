@@ -114,14 +114,19 @@ static int32_t units_of(const struct task *t, int32_t type_no)
 static void worker_counters(struct eng_audit *a, const struct worker *w)
 {
 	int64_t used[ENG_SLOT_TYPES] = {0}, n = 0;
+	struct imap batches = {0};
 
 	LIST_FOREACH(it, &w->running) {
 		const struct task *t = LIST_ENTRY(it, const struct task, wnode);
+		bool is_first = true;
 
-		for (size_t i = 0; !t->released && i < ENG_SLOT_TYPES && w->limit[i].units > 0; i++)
+		if (t->batch && !t->released && imap_put(&batches, batch_id(t), a))
+			is_first = false;	/* the slot is that of all members */
+		for (size_t i = 0; is_first && !t->released && i < ENG_SLOT_TYPES && w->limit[i].units > 0; i++)
 			used[i] += units_of(t, w->limit[i].type_no);
 		n += t->worker == w;
 	}
+	imap_fini(&batches);
 	a->n_checked++;
 	if (n != w->n_running)
 		differs(a, (struct eng_diff){.kind = DIFF_RUNNING, .worker_no = w->worker_no, .memory = w->n_running, .tables = n});

@@ -3,7 +3,7 @@
 #include "eng_int.h"
 
 struct sums {
-	uint64_t waiting, ready, running, backoff, places, takes;
+	uint64_t waiting, ready, running, backoff, places, takes, grouped;
 };
 
 #define MUST(cond, ...)                                                   \
@@ -55,7 +55,7 @@ static bool check_takes(const struct engine *e, const struct task *t, struct err
 /* In exactly one place, with the deadline that its state asks for. */
 static bool check_task(const struct engine *e, const struct task *t, struct sums *sums, struct err *err)
 {
-	bool is_ready = list_linked(&t->qnode), waits = t->waits, runs = t->worker != NULL;
+	bool is_ready = list_linked(&t->qnode), waits = t->waits, runs = t->worker != NULL, may_go;
 	long long id = (long long)t->id;
 
 	MUST(imap_get(&e->steps, t->step->def.step_no) == t->step, "task %lld is of a forgotten step", id);
@@ -64,7 +64,10 @@ static bool check_task(const struct engine *e, const struct task *t, struct sums
 	MUST(t->step->def.action_no == t->queue->action_no, "task %lld is in another action's queue", id);
 	MUST(list_linked(&t->wnode) == runs, "task %lld has a worker that does not list it", id);
 	MUST(!(waits && runs), "task %lld waits and runs", id);
-	MUST(is_ready == (waits && !t->parked && !t->is_paused && t->n_held == t->n_places), "task %lld is ready without its places, or has them and is not", id);
+	may_go = waits && !t->parked && !t->is_paused && t->n_held == t->n_places;
+	MUST(t->batch_hash || is_ready == may_go, "task %lld is ready without its places, or has them and is not", id);
+	MUST(!t->batch_hash || (t->group != NULL) == may_go, "task %lld is in a group without its places, or has them and is not", id);
+	MUST((t->batch != NULL) == (runs && t->batch_hash), "task %lld runs without its batch, or the other way round", id);
 	MUST(!t->is_unborn && !t->is_refused, "task %lld is still being born", id);
 	if (!check_places(t, waits, runs, err) || !check_takes(e, t, err))
 		return false;
@@ -101,6 +104,7 @@ static bool check_task(const struct engine *e, const struct task *t, struct sums
 	MUST((t->due.kind == DUE_CONFIRM) == t->confirming, "task %lld: kind of deadline", id);
 	sums->waiting += waits;
 	sums->ready += is_ready;
+	sums->grouped += t->group != NULL;
 	for (int i = 0; i < t->n_places; i++)
 		sums->places += list_linked(&t->places[i].node);
 	sums->running += runs;
@@ -288,6 +292,20 @@ static bool check_bucket(const struct engine *e, const struct bucket *b, uint64_
 	return true;
 }
 
+/* Another member of its batch comes before it in the list, and has the slot. */
+static bool is_counted(const struct worker *w, const struct task *t)
+{
+	LIST_FOREACH(it, &w->running) {
+		const struct task *o = LIST_ENTRY(it, const struct task, wnode);
+
+		if (o == t)
+			return false;
+		if (t->batch && o->batch == t->batch && !o->released)
+			return true;
+	}
+	return false;
+}
+
 /* No slot is oversold, none is leaked. */
 static bool check_worker(const struct engine *e, const struct worker *w, struct err *err)
 {
@@ -300,7 +318,7 @@ static bool check_worker(const struct engine *e, const struct worker *w, struct 
 
 		MUST(t->worker == w && t->queue->tenant_no == w->tenant_no, "worker %d lists task %lld, which is not its", w->worker_no,
 		     (long long)t->id);
-		for (size_t i = 0; !t->released && i < ENG_SLOT_TYPES; i++)
+		for (size_t i = 0; !t->released && !is_counted(w, t) && i < ENG_SLOT_TYPES; i++)
 			if (w->limit[i].units > 0)
 				used[i] += units_of(&t->step->def, w->limit[i].type_no);
 		n++;
@@ -330,7 +348,7 @@ static bool check_dues(const struct heap *h, struct err *err)
 bool engine_check(const struct engine *e, struct err *err)
 {
 	struct sums sums = {0};
-	uint64_t ready = 0, tails = 0, of_keys = 0, places = 0, takes = 0;
+	uint64_t ready = 0, tails = 0, of_keys = 0, places = 0, takes = 0, grouped;
 	size_t it = 0;
 	int64_t key;
 	void *p;
@@ -357,6 +375,9 @@ bool engine_check(const struct engine *e, struct err *err)
 		if (!check_bucket(e, p, &takes, err))
 			return false;
 	MUST(takes == sums.takes, "buckets are needed %llu times, counted %llu", (unsigned long long)sums.takes, (unsigned long long)takes);
+	if (!batches_check(e, &grouped, err))
+		return false;
+	MUST(grouped == sums.grouped, "%llu tasks are in groups, which have %llu", (unsigned long long)sums.grouped, (unsigned long long)grouped);
 	MUST(list_empty(&e->dirty_keys), "a key was not decided");
 	if (!check_dues(&e->dues, err))
 		return false;

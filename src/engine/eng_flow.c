@@ -38,8 +38,8 @@ bool flow_wait(struct engine *e, struct task *t)
 	if (!f->is_paused)
 		return false;
 	t->is_paused = true;
-	t->flow_item.tie = t->id;
-	heap_set(&f->parked, &t->flow_item, t->id);
+	t->park_item.tie = t->id;
+	heap_set(&f->parked, &t->park_item, t->id);
 	task_parked(e, t, 1);
 	task_set_due(e, t, gone_at(f, t->queued_at));
 	return true;
@@ -50,7 +50,7 @@ void flow_leave(struct engine *e, struct task *t)
 	if (!t->is_paused)
 		return;
 	t->is_paused = false;
-	heap_del(&t->step->flow->parked, &t->flow_item);
+	heap_del(&t->step->flow->parked, &t->park_item);
 	task_parked(e, t, -1);
 }
 
@@ -89,7 +89,7 @@ static void unpause_all(struct engine *e, struct flow *f)
 	struct heap_item *it;
 
 	while ((it = heap_min(&f->parked))) {
-		struct task *t = container_of(it, struct task, flow_item);
+		struct task *t = container_of(it, struct task, park_item);
 
 		flow_leave(e, t);
 		task_budget(e, t);

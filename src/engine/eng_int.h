@@ -6,12 +6,14 @@
 #include "base/map.h"
 #include "engine/engine.h"
 
-enum due_kind { DUE_TASK, DUE_CONFIRM, DUE_WORKER, DUE_TAIL, DUE_BUCKET };
+enum due_kind { DUE_TASK, DUE_CONFIRM, DUE_WORKER, DUE_TAIL, DUE_BUCKET, DUE_GROUP };
 struct due {
 	struct heap_item it;
 	enum due_kind kind;
 };
 
+struct batch;
+struct group;
 struct worker;
 struct queue;
 struct step;
@@ -150,7 +152,12 @@ struct task {
 	bool is_unborn, is_refused;	/* while its first decision is taken: no effect names it yet */
 	uint8_t n_places, n_held;	/* places before n_held are held; the next one is waited for */
 	struct place *places;
-	struct heap_item flow_item;	/* in flow->parked */
+	struct heap_item park_item;	/* in flow->parked or group->arrivals */
+	uint64_t batch_hash;		/* 0: not of a batch step */
+	struct group *group;		/* waits in; NULL: in none */
+	struct list gnode;		/* in group->members[rank] */
+	struct batch *batch;		/* runs in */
+	uint32_t bytes;
 	struct take *takes, *parked;	/* parked: with which of them */
 	uint8_t n_takes;
 	bool is_paused;			/* parked with its workflow */
@@ -225,7 +232,7 @@ struct recent {
 
 struct engine {
 	struct eng_conf conf;
-	struct imap tasks, steps, queues, workers, needs, strategies, keys, buckets, flows;
+	struct imap tasks, steps, queues, workers, needs, strategies, keys, buckets, flows, batch_keys, batches;
 	struct list dirty_keys, starving_keys, dirty_buckets, unstored_buckets;
 	uint64_t turn;
 	struct heap dues;
@@ -248,6 +255,7 @@ struct engine {
 /* eng_step.c */
 struct fx *eng_fx(struct engine *e, enum fx_kind kind, const struct task *t);
 struct fx *eng_store(struct engine *e, enum fx_kind kind, struct task *t);	/* seals first when order asks for it */
+void eng_seal_for(struct engine *e, enum fx_kind kind, struct task *const *tasks, size_t n);	/* now, if one of them would */
 void eng_answer(struct engine *e, const struct ev *ev, enum err_code code, const char *text);
 int64_t eng_mono(const struct engine *e, int64_t wall_us);
 
@@ -261,6 +269,8 @@ void task_parked(struct engine *e, struct task *t, int sign);	/* counts */
 void task_set_due(struct engine *e, struct task *t, int64_t wall_us);	/* INT64_MIN: none */
 void task_budget(struct engine *e, struct task *t);		/* its time to be scheduled begins now */
 void task_ready(struct engine *e, struct task *t);		/* all its places are held: for a worker */
+void ready_join(struct engine *e, struct task *t);		/* in its queue */
+void ready_leave(struct engine *e, struct task *t);
 void task_unwait(struct engine *e, struct task *t);
 void task_assign(struct engine *e, struct task *t, struct worker *w);	/* slot, state, deadline; no effect */
 void task_release_slot(struct engine *e, struct task *t);
@@ -326,6 +336,19 @@ void buckets_store(struct engine *e);			/* what has changed, into the pending fl
 void bucket_due(struct engine *e, struct bucket *b);
 void bucket_event(struct engine *e, const struct ev *ev);
 void bucket_free(struct bucket *b);
+
+/* eng_batch.c */
+void group_join(struct engine *e, struct task *t);		/* all its places are held: until its batch goes */
+void group_leave(struct engine *e, struct task *t);
+void group_due(struct engine *e, struct due *d);
+void batch_assign(struct engine *e, struct task *leader, struct worker *w);	/* and those that go with it */
+void batch_enter(struct engine *e, struct task *t, int64_t id);	/* before it is assigned */
+void batch_leave(struct engine *e, struct task *t);
+bool batch_hold(struct task *t);				/* false: the slot is taken by another member */
+bool batch_release(struct task *t);				/* false: another still holds it */
+int64_t batch_id(const struct task *t);
+void batches_free(struct engine *e);
+bool batches_check(const struct engine *e, uint64_t *members, struct err *err) MUST_USE;
 
 /* eng_turn.c */
 void turn_join(struct engine *e, struct task *t);	/* ready, in order */

@@ -25,7 +25,7 @@ static uint64_t mix(uint64_t h, uint64_t v)
 
 static uint64_t key_of(const struct step *s, const struct eng_place *p)
 {
-	uint64_t h = mix(mix((uint64_t)s->def.step_no, (uint64_t)(int64_t)p->desired_no), p->has_wants);
+	uint64_t h = mix(mix(mix(0, (uint64_t)s->def.step_no), (uint64_t)(int64_t)p->desired_no), p->has_wants);
 
 	for (uint32_t i = 0; i < p->n_wants; i++) {
 		const struct eng_want *w = &p->wants[i];

@@ -110,7 +110,10 @@ static bool queue_assign_one(struct engine *e, struct queue *q, struct worker *w
 		struct worker *on = need_pick(n, w);
 
 		if (on && limits_suffice(e, t)) {
-			assign(e, t, on);
+			if (t->group)
+				batch_assign(e, t, on);
+			else
+				assign(e, t, on);
 			return true;
 		}
 		if (on)

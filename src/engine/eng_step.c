@@ -8,7 +8,7 @@
 #include "model/id.h"
 
 const struct eng_conf eng_conf_default = {.heads_max = CONF_HEADS_MAX, .head_low = 1000, .load_max = 1000, .internal_retries_max = 10,
-	.worker_silent_us = 30000000, .confirm_us = 5000000, .scan_max = 500};
+	.worker_silent_us = 30000000, .confirm_us = 5000000, .scan_max = 500, .batch_bytes = ENG_BATCH_BYTES};
 
 /* Position of an effect inside its flush; 0: not stored. */
 static uint8_t phase_of(enum fx_kind kind)
@@ -24,6 +24,24 @@ static void seal(struct engine *e)
 	buckets_store(e);	/* with the assignments that took of them */
 	vec_push(&e->out->v, ((struct fx){.kind = FX_SEAL}));
 	engine_flush_sealed(e);
+}
+
+static bool must_seal(const struct engine *e, enum fx_kind kind, const struct task *t)
+{
+	uint8_t phase = phase_of(kind);
+
+	if (kind == FX_END)
+		return t->insert_gen == e->gen;
+	return t->gen == e->gen && (phase < t->phase || (kind == FX_RETRY && phase == t->phase));
+}
+
+void eng_seal_for(struct engine *e, enum fx_kind kind, struct task *const *tasks, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (must_seal(e, kind, tasks[i])) {
+			seal(e);
+			return;
+		}
 }
 
 struct fx *eng_fx(struct engine *e, enum fx_kind kind, const struct task *t)
@@ -47,6 +65,7 @@ struct fx *eng_fx(struct engine *e, enum fx_kind kind, const struct task *t)
 		fx.started_at = t->started_at;
 		fx.due_at = t->due_at;
 		fx.released = t->released;
+		fx.batch_id = batch_id(t);
 	}
 	vec_push(&e->out->v, fx);
 	return &e->out->v.p[e->out->v.n - 1];
@@ -56,10 +75,9 @@ struct fx *eng_fx(struct engine *e, enum fx_kind kind, const struct task *t)
 struct fx *eng_store(struct engine *e, enum fx_kind kind, struct task *t)
 {
 	uint8_t phase = phase_of(kind);
-	bool same = t->gen == e->gen;
 	struct fx *fx;
 
-	if (kind == FX_END ? t->insert_gen == e->gen : same && (phase < t->phase || (kind == FX_RETRY && phase == t->phase)))
+	if (must_seal(e, kind, t))
 		seal(e);
 	fx = eng_fx(e, kind, t);
 	if (kind == FX_END && t->gen == e->gen)
@@ -168,6 +186,7 @@ void engine_free(struct engine *e)
 	recent_fini(&e->gone);
 	recent_fini(&e->cancelled);
 	vec_fini(&e->orphaned);
+	batches_free(e);
 	imap_fini(&e->families);
 	imap_fini(&e->tasks);
 	imap_fini(&e->steps);
@@ -306,6 +325,9 @@ static void fire(struct engine *e)
 		case DUE_BUCKET:
 			bucket_due(e, container_of(d, struct bucket, due));
 			break;
+		case DUE_GROUP:
+			group_due(e, d);
+			break;
 		case DUE_TAIL:
 			tail_due(e, container_of(d, struct rank, due));
 			break;
@@ -346,7 +368,7 @@ bool engine_task(const struct engine *e, int64_t id, struct eng_task_view *ret)
 		.rank = t->rank, .attempt = t->attempt, .queued_at = t->queued_at, .assigned_at = t->assigned_at,
 		.started_at = t->started_at, .due_at = t->due_at,
 		.limited_by = t->parked ? t->parked->bucket->hash : 0, .units = t->parked ? t->parked->units : 0,
-		.is_paused = t->is_paused, .waits_for = t->waits && !t->parked && !t->is_paused && t->n_held < t->n_places ? t->places[t->n_held].key->hash : 0};
+		.is_paused = t->is_paused, .batch_id = batch_id(t), .waits_for = t->waits && !t->parked && !t->is_paused && t->n_held < t->n_places ? t->places[t->n_held].key->hash : 0};
 	return true;
 }
 

@@ -73,8 +73,17 @@ void task_parked(struct engine *e, struct task *t, int sign)
 	key_dirty(e, t->places[0].key);
 }
 
-/* Every place it needs is its: now a worker. */
+/* Every place it needs is its: now a worker, alone or with its batch. */
 void task_ready(struct engine *e, struct task *t)
+{
+	task_set_due(e, t, t->due_at == INT64_MIN ? after_ms(e, t->schedule_ms) : t->due_at);
+	if (t->batch_hash)
+		group_join(e, t);
+	else
+		ready_join(e, t);
+}
+
+void ready_join(struct engine *e, struct task *t)
 {
 	struct need *n = t->need;
 
@@ -84,7 +93,6 @@ void task_ready(struct engine *e, struct task *t)
 		list_push_back(&t->queue->needs, &n->node);
 		t->queue->n_open++;
 	}
-	task_set_due(e, t, t->due_at == INT64_MIN ? after_ms(e, t->schedule_ms) : t->due_at);
 	queue_dirty(e, t->queue);
 }
 
@@ -119,16 +127,22 @@ void task_park(struct engine *e, struct task *t)
 /* Its places stay its own. */
 void task_unwait(struct engine *e, struct task *t)
 {
-	struct need *n = t->need;
-
 	if (!t->waits)
 		return;
 	t->waits = false;
 	e->n_waiting--;
 	flow_leave(e, t);
 	limits_leave(e, t);
-	if (!list_linked(&t->qnode))
-		return;
+	if (t->group)
+		group_leave(e, t);
+	else if (list_linked(&t->qnode))
+		ready_leave(e, t);
+}
+
+void ready_leave(struct engine *e, struct task *t)
+{
+	struct need *n = t->need;
+
 	turn_leave(e, t);
 	n->n_rank[t->rank]--;
 	if (--n->n == 0) {
@@ -156,7 +170,8 @@ void task_assign(struct engine *e, struct task *t, struct worker *w)
 	t->state = LIVE_ASSIGNED;
 	t->session = w->session;
 	t->released = false;
-	units(w, t->step, 1);
+	if (batch_hold(t))
+		units(w, t->step, 1);
 	list_push_back(&w->running, &t->wnode);
 	w->n_running++;
 	e->n_running++;
@@ -170,7 +185,8 @@ void task_release_slot(struct engine *e, struct task *t)
 	if (!t->worker || t->released)
 		return;
 	t->released = true;
-	units(t->worker, t->step, -1);
+	if (batch_release(t))
+		units(t->worker, t->step, -1);
 	worker_dirty(e, t->worker);
 }
 
@@ -184,6 +200,7 @@ void task_leave_worker(struct engine *e, struct task *t)
 	e->n_running--;
 	t->worker = NULL;
 	t->released = false;
+	batch_leave(e, t);
 }
 
 static void leave_state(struct engine *e, struct task *t)
@@ -421,6 +438,8 @@ static void on_new(struct engine *e, const struct ev *ev)
 	t->step = s;
 	t->queue = queue_get(e, ev->new.tenant_no, s->def.action_no);
 	t->rank = t->user_rank = ev->new.rank;
+	t->batch_hash = ev->new.batch;
+	t->bytes = ev->new.bytes;
 	t->schedule_ms = ev->new.schedule_ms;
 	t->exec_ms = ev->new.exec_ms;
 	t->queued_at = e->now.wall_us;
@@ -445,7 +464,7 @@ static void on_new(struct engine *e, const struct ev *ev)
 		born_over(e, t, ev, ATTEMPT_CANCELLED, t->is_refused ? CANCEL_BY_STRATEGY : CANCEL_BY_PARENT);
 		return;
 	}
-	if ((!l || !l->key) && !s->flow->is_paused && !t->parked && t->n_held == t->n_places && limits_suffice(e, t) && queue_takes_now(e, t->queue, t->need, t->rank))
+	if (!t->batch_hash && (!l || !l->key) && !s->flow->is_paused && !t->parked && t->n_held == t->n_places && limits_suffice(e, t) && queue_takes_now(e, t->queue, t->need, t->rank))
 		w = need_pick(t->need, NULL);
 	if (w) {
 		limits_leave(e, t);
@@ -495,6 +514,8 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 	t->attempt = r->attempt;
 	t->app_retries = r->app_retries;
 	t->internal_retries = r->internal_retries;
+	t->batch_hash = r->batch;
+	t->bytes = r->bytes;
 	t->queued_at = r->queued_at;
 	t->schedule_ms = r->schedule_ms;
 	t->exec_ms = r->exec_ms;
@@ -515,6 +536,8 @@ static void on_restore(struct engine *e, const struct ev_restore *r, bool loaded
 		task_lost(e, t, NOTE_REASSIGNED, "the worker is gone");
 	} else {
 		keys_hold(e, t, r->assigned_at);
+		if (t->batch_hash)
+			batch_enter(e, t, r->batch_id ? r->batch_id : r->id);
 		task_assign(e, t, w);
 		t->state = r->state;
 		t->assigned_at = r->assigned_at;
@@ -546,6 +569,8 @@ void task_revive(struct engine *e, const struct ev *ev)
 	t->queue = t->need->queue;
 	t->rank = t->user_rank = r->user_rank;
 	t->attempt = r->attempt;
+	t->batch_hash = r->batch;
+	t->bytes = r->bytes;
 	t->schedule_ms = r->schedule_ms;
 	t->exec_ms = r->exec_ms;
 	t->queued_at = e->now.wall_us;
@@ -577,7 +602,7 @@ static void on_started(struct engine *e, struct task *t, const struct ev *ev)
 
 static void on_cancel(struct engine *e, struct task *t, const struct ev *ev)
 {
-	if (ev->attempt >= 0 && ev->attempt != t->attempt) {
+	if (ev->batch_id ? ev->batch_id != batch_id(t) : ev->attempt >= 0 && ev->attempt != t->attempt) {
 		eng_answer(e, ev, ERR_OK, NULL);
 		return;
 	}
@@ -604,7 +629,7 @@ static void on_refresh(struct engine *e, struct task *t, const struct ev *ev)
 
 static void on_report(struct engine *e, struct task *t, const struct ev *ev)
 {
-	bool of_now = ev->attempt < 0 || ev->attempt == t->attempt;
+	bool of_now = ev->batch_id ? ev->batch_id == batch_id(t) : ev->attempt < 0 || ev->attempt == t->attempt;
 
 	if (ev->kind == EV_CANCEL) {
 		on_cancel(e, t, ev);
@@ -629,7 +654,7 @@ static void on_report(struct engine *e, struct task *t, const struct ev *ev)
 		eng_answer(e, ev, ERR_OK, NULL);	/* late: ignored */
 		return;
 	}
-	if (ev->attempt >= 0)	/* without a number it may be from whoever ran it before */
+	if (ev->attempt >= 0 || ev->batch_id)	/* without a number it may be from whoever ran it before */
 		worker_seen(e, t->worker);
 	if (ev->kind == EV_STARTED) {
 		on_started(e, t, ev);

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define SCHEMA_VERSION 9
+#define SCHEMA_VERSION 10
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
 #define CLOCK_US_MAX 300000000LL

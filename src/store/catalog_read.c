@@ -252,6 +252,7 @@ static struct cat_step *take_step(struct catalog *c, const struct db_rows *rows,
 	s->n_wants = cat_wants_parse(c->a, db_get_text(rows, i, 16), &s->wants);
 	take_chain(c, rows, i, 17, s);
 	s->n_limits = cat_limits_parse(c->a, db_get_text(rows, i, 18), &s->limits);
+	cat_batch_parse(c->a, db_get_text(rows, i, 19), &s->batch);
 	imap_put(&c->steps, s->step_no, s);
 	return s;
 }

@@ -128,9 +128,9 @@ static struct str or_empty(struct str s)
 
 static void step_cols(struct write *w, const struct cat_put *p)
 {
-	struct db_col *c[14];
-	static const enum db_type types[14] = {DB_TEXT, DB_TEXT, DB_INT4, DB_INT4, DB_INT4, DB_INT8, DB_INT8,
-					       DB_BOOL, DB_BOOL, DB_JSONB, DB_JSONB, DB_INT4, DB_TEXT, DB_INT4};
+	struct db_col *c[15];
+	static const enum db_type types[15] = {DB_TEXT, DB_TEXT, DB_INT4, DB_INT4, DB_INT4, DB_INT8, DB_INT8,
+					       DB_BOOL, DB_BOOL, DB_JSONB, DB_JSONB, DB_JSONB, DB_INT4, DB_TEXT, DB_INT4};
 
 	for (unsigned i = 0; i < ARRAY_LEN(types); i++)
 		c[i] = col(w, types[i]);
@@ -148,10 +148,11 @@ static void step_cols(struct write *w, const struct cat_put *p)
 		db_col_int(c[8], s->is_on_failure);
 		db_col_text(c[9], s->labels);
 		db_col_text(c[10], s->limits);
+		db_col_text(c[11], s->batch);
 		for (unsigned k = 0; k < CAT_SLOTS && s->slot_units[k]; k++) {
-			db_col_int(c[11], i + 1);
-			db_col_text(c[12], s->slot_names[k]);
-			db_col_int(c[13], s->slot_units[k]);
+			db_col_int(c[12], i + 1);
+			db_col_text(c[13], s->slot_names[k]);
+			db_col_int(c[14], s->slot_units[k]);
 		}
 	}
 }

@@ -19,7 +19,7 @@ enum kind {
 	KIND_LOAD,	/* one query each, not columns */
 	KIND_REQUEUE, KIND_ASSIGN, KIND_START, KIND_TOUCH, KIND_NOTE, KIND_BUCKET, KIND_BUCKET_DELETE, KINDS
 };
-#define COLS_MAX 24
+#define COLS_MAX 25
 
 /* columns: 2 4 8 ints, b bool, t text, y bytea, j jsonb, w time, u uuid */
 static const struct {
@@ -32,7 +32,7 @@ static const struct {
 	[KIND_TAIL_DELETE] = {SQL_QUEUE_ITEM_DELETE, "44284"},
 	[KIND_STAT] = {SQL_STAT_MINUTE, "4w4288"},
 	[KIND_RETRY] = {SQL_LIVE_RETRY, "4822222ww"},
-	[KIND_TASK] = {SQL_TASK_INSERT, "488444422484t88yj4jtt8jt"},
+	[KIND_TASK] = {SQL_TASK_INSERT, "488444422484t88yj4jtt8jtt"},
 	[KIND_INBOX] = {SQL_INBOX_TAKEN, "4u8"},
 	[KIND_LIVE] = {SQL_LIVE_INSERT, "4822222444wwww"},
 	[KIND_TAIL] = {SQL_QUEUE_ITEM_INSERT, "4428222ww84"},
@@ -40,7 +40,7 @@ static const struct {
 	[KIND_UNCLAIM] = {SQL_IDEMPOTENCY_RELEASE, "48"},
 	[KIND_LOAD] = {SQL_WINDOW_LOAD, ""},
 	[KIND_REQUEUE] = {SQL_LIVE_REQUEUE, "48ww"},
-	[KIND_ASSIGN] = {SQL_LIVE_ASSIGN, "484ww"},
+	[KIND_ASSIGN] = {SQL_LIVE_ASSIGN, "484ww8"},
 	[KIND_START] = {SQL_LIVE_START, "48w"},
 	[KIND_TOUCH] = {SQL_LIVE_TOUCH, "48wb"},
 	[KIND_NOTE] = {SQL_NOTE_INSERT, "482w2t"},
@@ -219,6 +219,7 @@ void flush_task(struct flush *f, const struct flush_task *t)
 	db_col_int(*c++, t->lane);
 	db_col_text(*c++, t->limits);
 	db_col_text(*c++, t->idempotency_key);
+	db_col_text(*c++, t->batch_key);
 	count_made(f, t->tenant_no, t->id, t->workflow_no, STAT_MADE, 1);
 	f->rows++;
 }
@@ -364,7 +365,7 @@ void flush_retry(struct flush *f, const struct flush_end *e, const struct flush_
 	f->rows++;
 }
 
-void flush_assign(struct flush *f, int32_t tenant_no, int64_t id, int32_t worker_no, int64_t assigned_at, int64_t due_at)
+void flush_assign(struct flush *f, int32_t tenant_no, int64_t id, int32_t worker_no, int64_t assigned_at, int64_t due_at, int64_t batch_id)
 {
 	struct db_col **c = f->cols[KIND_ASSIGN];
 
@@ -373,6 +374,7 @@ void flush_assign(struct flush *f, int32_t tenant_no, int64_t id, int32_t worker
 	db_col_int(*c++, worker_no);
 	db_col_time(*c++, assigned_at);
 	db_col_time(*c++, due_at);
+	db_col_int(*c++, batch_id);
 	f->rows++;
 }
 
@@ -629,7 +631,7 @@ static void loaded_row(const struct db_rows *rows, unsigned i, struct arena *a, 
 		.child_key = db_get_text(rows, i, 18), .desired_no = db_is_null(rows, i, 19) ? 0 : (int32_t)db_get_int(rows, i, 19),
 		.labels = db_get_text(rows, i, 20), .is_orphan = db_get_bool(rows, i, 21),
 		.keys = db_get_text(rows, i, 22), .lane = db_get_int(rows, i, 24),
-		.limits = db_get_text(rows, i, 25)};
+		.limits = db_get_text(rows, i, 25), .batch_key = db_get_text(rows, i, 26), .n_input = (uint32_t)db_get_int(rows, i, 27)};
 	r->n_key_limits = r->keys.n ? db_get_ints(rows, i, 23, a, &r->key_limits) : 0;
 }
 

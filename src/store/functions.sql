@@ -217,7 +217,7 @@ create or replace function hatchet.put_workflow(p_tenant int4, p_name text, p_de
 	p_definition bytea, p_priority int2, p_sticky int2, p_is_dag bool, p_unsupported text, p_idem_expression text, p_idem_ttl_ms int8,
 	p_idem_is_status bool, s_readable text[], s_action text[], s_retries int4[],
 	s_backoff_milli int4[], s_backoff_max_s int4[], s_exec_ms int8[], s_schedule_ms int8[], s_durable bool[],
-	s_failure bool[], s_labels jsonb[], s_limits jsonb[], slot_step int4[], slot_name text[], slot_units int4[], c_name text[], c_kind int2[],
+	s_failure bool[], s_labels jsonb[], s_limits jsonb[], s_batch jsonb[], slot_step int4[], slot_name text[], slot_units int4[], c_name text[], c_kind int2[],
 	c_max_runs int4[], c_expression text[], c_max_runs_expression text[], p_tag text,
 	out r_workflow int4, out r_version int4, out r_is_new bool) language plpgsql as $$
 declare
@@ -253,9 +253,9 @@ begin
 	chain := array(select hatchet.put_strategy(p_tenant, c_name[i], c_kind[i], c_max_runs[i], c_expression[i],
 		c_max_runs_expression[i]) from generate_subscripts(c_kind, 1) i order by i);
 	insert into hatchet.step (version_no, position, readable_id, action_no, retries, backoff_milli, backoff_max_s,
-			exec_ms, schedule_ms, is_durable, is_on_failure, labels, limits, strategies, slot_types, slot_units)
+			exec_ms, schedule_ms, is_durable, is_on_failure, labels, limits, batch, strategies, slot_types, slot_units)
 		select r_version, i, s_readable[i], actions[i], s_retries[i], s_backoff_milli[i], s_backoff_max_s[i],
-			s_exec_ms[i], s_schedule_ms[i], s_durable[i], s_failure[i], s_labels[i], s_limits[i], chain,
+			s_exec_ms[i], s_schedule_ms[i], s_durable[i], s_failure[i], s_labels[i], s_limits[i], s_batch[i], chain,
 			array(select types[k] from generate_subscripts(slot_step, 1) k where slot_step[k] = i order by k),
 			array(select slot_units[k] from generate_subscripts(slot_step, 1) k where slot_step[k] = i order by k)
 		from generate_subscripts(s_readable, 1) i order by i;
@@ -380,4 +380,4 @@ $$;
 revoke execute on all functions in schema hatchet from public;
 
 -- the number of this schema, as src/store/boot.c has it: a template cluster holds the schema and no instance yet
-comment on schema hatchet is '9';
+comment on schema hatchet is '10';

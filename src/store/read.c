@@ -201,6 +201,9 @@ static void live_done(struct op *op, const struct err *err)
 			l->lane = db_get_int(rows, i, 23);
 			l->limits = arena_dup(r->a, db_get_text(rows, i, 24));
 			l->idempotency_key = arena_dup(r->a, db_get_text(rows, i, 25));
+			l->batch_key = arena_dup(r->a, db_get_text(rows, i, 26));
+			l->n_input = (uint32_t)db_get_int(rows, i, 27);
+			l->batch_id = db_get_int(rows, i, 28);
 		}
 	}
 	op_done(r->user, err);
@@ -371,7 +374,7 @@ static void inputs_done(struct op *op, const struct err *err)
 				.metadata = db_get_text(rows, i, 2), .priority = i32(rows, i, 3),
 				.parent_id = db_get_int(rows, i, 4),
 				.child_index = db_is_null(rows, i, 5) ? -1 : i32(rows, i, 5),
-				.child_key = db_get_text(rows, i, 6), .is_cut = db_get_bool(rows, i, 7)};
+				.child_key = db_get_text(rows, i, 6), .is_cut = db_get_bool(rows, i, 7), .batch_key = db_get_text(rows, i, 8)};
 	}
 	op_done(r->user, err);
 }

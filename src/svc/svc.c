@@ -91,6 +91,7 @@ struct svc *svc_new(const struct svc_conf *conf)
 	s->events = event_writer_new(s->db);
 	limits_init(s);
 	idem_init(s);
+	batches_init(s);
 	svc_turn_init(s);
 	svc_worker_init(s);
 	s->front = front_new(s);
@@ -166,6 +167,7 @@ void svc_free(struct svc *s)
 	front_free(s->front);
 	svc_turn_fini(s);
 	keys_fini(s);
+	batches_fini(s);
 	limits_fini(s);
 	imap_fini(&s->replaying);
 	if (s->load_timer)

@@ -27,6 +27,14 @@ static void id_text(struct svc *s, int64_t id, char out[UUID_TEXT + 1])
 	uuid_format(&u, out);
 }
 
+static void fill_time(struct svc *s, Hw__Timestamp *t)
+{
+	int64_t us = loop_now(s->loop).wall_us;
+
+	t->seconds = us / 1000000;
+	t->nanos = (int32_t)(us % 1000000) * 1000;
+}
+
 static void fill_action(struct svc *s, Hw__AssignedAction *m, struct names *n, const struct fx *fx)
 {
 	const struct cat_step *step = cat_step(s->catalog, fx->step_no);
@@ -48,10 +56,11 @@ static void fill_action(struct svc *s, Hw__AssignedAction *m, struct names *n, c
 	PB_OPT(m, workflow_version_id, HW__ASSIGNED_ACTION__HAS_WORKFLOW_VERSION_ID_WORKFLOW_VERSION_ID, text(n->version));
 }
 
+static const char head[] = "{\"input\":", tail[] = ",\"triggered_by\":\"manual\",\"parents\":{},"
+	"\"triggers\":{\"filter_payload\":null},\"user_data\":null,\"overrides\":null}";
+
 struct buf *encode_start(struct svc *s, const struct fx *fx, const struct input *in)
 {
-	static const char head[] = "{\"input\":", tail[] = ",\"triggered_by\":\"manual\",\"parents\":{},"
-		"\"triggers\":{\"filter_payload\":null},\"user_data\":null,\"overrides\":null}";
 	Hw__AssignedAction m = HW__ASSIGNED_ACTION__INIT;
 	Hw__Timestamp created = HW__TIMESTAMP__INIT;
 	struct names n;
@@ -92,6 +101,59 @@ struct buf *encode_start(struct svc *s, const struct fx *fx, const struct input 
 	return b;
 }
 
+static struct str batch_key_of(const struct input *in)
+{
+	return (struct str){in->bytes + in->n_input + (in->n_meta == UINT32_MAX ? 0 : in->n_meta) + in->n_child_key, in->n_batch_key};
+}
+
+/* Members by their ids; no task of its own. */
+struct buf *encode_batch(struct svc *s, const struct fx *first, const struct batch_member *members, uint32_t n)
+{
+	const struct cat_step *step = cat_step(s->catalog, first->step_no);
+	Hw__AssignedAction m = HW__ASSIGNED_ACTION__INIT;
+	Hw__BatchStartPayload start = HW__BATCH_START_PAYLOAD__INIT;
+	Hw__Timestamp at = HW__TIMESTAMP__INIT;
+	struct names names;
+	struct strb payload;
+	struct buf *b;
+
+	strb_init(&payload, (size_t)1 << 30);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct input *in = members[i].in;
+
+		id_text(s, members[i].id, names.task);
+		strb_putf(&payload, "%c\"%s\":{\"payload\":%s", i ? ',' : '{', names.task, head);
+		if (in->n_input)
+			strb_put(&payload, in->bytes, in->n_input);
+		else
+			strb_put(&payload, "{}", 2);
+		strb_putf(&payload, "%s,\"workflow_run_id\":\"%s\"}", tail, names.task);
+	}
+	strb_putc(&payload, '}');
+	uuid_format(&cat_tenant(s->catalog, first->tenant_no)->uuid, names.tenant);
+	uuid_format(&step->version->workflow->uuid, names.workflow);
+	uuid_format(&step->version->uuid, names.version);
+	id_text(s, first->batch_id, names.parent);
+	fill_time(s, &at);
+	m.tenant_id = text(names.tenant);
+	m.action_id = pb_set(step->action->name);
+	m.action_type = HW__ACTION_TYPE__START_BATCH;
+	m.action_payload = pb_set(strb_str(&payload));
+	m.task_name = pb_set(step->readable_id);
+	PB_OPT(&m, workflow_id, HW__ASSIGNED_ACTION__HAS_WORKFLOW_ID_WORKFLOW_ID, text(names.workflow));
+	PB_OPT(&m, workflow_version_id, HW__ASSIGNED_ACTION__HAS_WORKFLOW_VERSION_ID_WORKFLOW_VERSION_ID, text(names.version));
+	PB_OPT(&m, batch_id, HW__ASSIGNED_ACTION__HAS_BATCH_ID_BATCH_ID, text(names.parent));
+	if (members[0].in->n_batch_key)
+		PB_OPT(&m, batch_key, HW__ASSIGNED_ACTION__HAS_BATCH_KEY_BATCH_KEY, pb_set(batch_key_of(members[0].in)));
+	start.trigger_reason = pb_set((int64_t)n >= step->batch.max_size ? STR("max_size") : STR("max_interval"));
+	start.trigger_time = &at;
+	start.expected_size = (int32_t)n;
+	m.batch_start_payload = &start;
+	b = pb_pack_buf(PB_MSG(&m));
+	strb_fini(&payload);
+	return b;
+}
+
 struct buf *encode_cancel(struct svc *s, const struct fx *fx)
 {
 	Hw__AssignedAction m = HW__ASSIGNED_ACTION__INIT;
@@ -100,14 +162,6 @@ struct buf *encode_cancel(struct svc *s, const struct fx *fx)
 	fill_action(s, &m, &n, fx);
 	m.action_type = HW__ACTION_TYPE__CANCEL_STEP_RUN;
 	return pb_pack_buf(PB_MSG(&m));
-}
-
-static void fill_time(struct svc *s, Hw__Timestamp *t)
-{
-	int64_t us = loop_now(s->loop).wall_us;
-
-	t->seconds = us / 1000000;
-	t->nanos = (int32_t)(us % 1000000) * 1000;
 }
 
 /* A result that does not fit one message: the error's text is replaced, an output leaves the results empty. */

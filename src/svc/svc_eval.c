@@ -7,7 +7,7 @@ enum { EVAL_BYTES_MAX = 128 << 20 };
 
 bool eval_fail(struct eval *e, struct str expression, const char *why)
 {
-	e->why = arena_strf(e->a, "failed to parse step expression (%.*s): %s", (int)MIN(expression.n, 200u), expression.p, why).p;
+	e->why = arena_strf(e->a, "failed to parse %s expression (%.*s): %s", e->what ? e->what : "step", (int)MIN(expression.n, 200u), expression.p, why).p;
 	return false;
 }
 
@@ -71,13 +71,13 @@ const char *eval_task(struct svc *s, struct svc_trigger_item *it, struct made *r
 	struct uuid u;
 
 	*ret = (struct made){0};
-	if (step->n_strategies == 0 && step->n_limits == 0)
+	if (step->n_strategies == 0 && step->n_limits == 0 && step->batch.max_size == 0)
 		return NULL;
 	e.scratch = arena_new(EVAL_BYTES_MAX);
 	id_to_uuid(catalog_id_secret(s->catalog), it->id, &u);
 	uuid_format(&u, text);
 	e.vars[2] = cel_string(str_c(text));
-	if (eval_objects(&e, it) && keys_eval(&e, it, step, ret->entries))
+	if (eval_objects(&e, it) && batch_eval(&e, it, step) && keys_eval(&e, it, step, ret->entries))
 		(void)limits_eval(&e, it, step, &ret->limits, &ret->n_limits);
 	arena_free(e.scratch);
 	return e.why;

@@ -10,23 +10,25 @@ static void fetch_next(struct svc *s);
 
 static size_t input_bytes(const struct input *in)
 {
-	return sizeof(*in) + in->n_input + (in->n_meta == UINT32_MAX ? 0 : in->n_meta) + in->n_child_key;
+	return sizeof(*in) + in->n_input + (in->n_meta == UINT32_MAX ? 0 : in->n_meta) + in->n_child_key + in->n_batch_key;
 }
 
-static struct input *input_new(int64_t id, struct str input, struct str meta, struct str key)
+static struct input *input_new(int64_t id, struct str input, struct str meta, struct str key, struct str batch_key)
 {
-	size_t n = input.n + meta.n + key.n;
+	size_t n = input.n + meta.n + key.n + batch_key.n;
 	struct input *in = xmalloc(sizeof(*in) + n);
 	char *p = in->bytes;
 
 	*in = (struct input){.id = id, .n_input = (uint32_t)input.n, .n_meta = meta.p ? (uint32_t)meta.n : UINT32_MAX,
-		.n_child_key = (uint32_t)key.n};
+		.n_child_key = (uint32_t)key.n, .n_batch_key = (uint32_t)batch_key.n};
 	if (input.n)
 		memcpy(p, input.p, input.n);
 	if (meta.n)
 		memcpy(p + input.n, meta.p, meta.n);
 	if (key.n)
 		memcpy(p + input.n + meta.n, key.p, key.n);
+	if (batch_key.n)
+		memcpy(p + input.n + meta.n + key.n, batch_key.p, batch_key.n);
 	return in;
 }
 
@@ -36,7 +38,7 @@ void input_put(struct svc *s, const struct svc_trigger_item *it, bool must)
 
 	if (!must && s->input_bytes > s->conf.input_cache_bytes_max)
 		return;
-	in = input_new(it->id, it->input, it->metadata, it->child_key);
+	in = input_new(it->id, it->input, it->metadata, it->child_key, it->batch_key);
 	in->priority = it->priority ? it->priority : it->version->default_priority;
 	in->child_index = it->child_index;
 	in->parent_id = it->parent_id;
@@ -50,7 +52,7 @@ void input_put_loaded(struct svc *s, const struct loaded_row *r)
 
 	if (!r->has_payload || s->input_bytes > s->conf.input_cache_bytes_max)
 		return;
-	in = input_new(r->id, r->input, r->metadata, r->child_key);
+	in = input_new(r->id, r->input, r->metadata, r->child_key, r->batch_key);
 	in->priority = r->priority;
 	in->child_index = r->child_index;
 	in->parent_id = r->parent_id;
@@ -83,7 +85,7 @@ static void fetched(struct op *op, const struct err *err)
 			(void)imap_put(&s->cut, r->id, s);
 			continue;
 		}
-		in = input_new(r->id, r->input, r->metadata, r->child_key);
+		in = input_new(r->id, r->input, r->metadata, r->child_key, r->batch_key);
 		in->priority = (int16_t)r->priority;
 		in->child_index = r->child_index;
 		in->parent_id = r->parent_id;
@@ -97,11 +99,16 @@ static void fetched(struct op *op, const struct err *err)
 
 		list_del(&p->node);
 		if (!is_ours) {
-			free(p);
+			if (p->batch)
+				batch_push_ready(s, p);
+			else
+				free(p);
 		} else if (imap_get(&s->cut, p->fx.id)) {
 			list_push_back(&s->need_input, &p->node);
 		} else if (in) {
 			svc_push_with(s, p, in);
+		} else if (p->batch) {
+			batch_push_ready(s, p);
 		} else {
 			/* read failed: as a stream that is gone, the attempt is given back */
 			struct ev *ev = svc_event(s, EV_PUSH_FAILED);
@@ -149,10 +156,16 @@ static void fetch_next(struct svc *s)
 void svc_push(struct svc *s, const struct fx *fx)
 {
 	struct push *p = xmalloc(sizeof(*p));
-	struct input *in = imap_get(&s->inputs, fx->id);
 
 	*p = (struct push){.worker_no = fx->worker_no, .fx = *fx};
 	p->fx.text = NULL;
+	push_start(s, p);
+}
+
+void push_start(struct svc *s, struct push *p)
+{
+	struct input *in = imap_get(&s->inputs, p->fx.id);
+
 	if (in) {
 		svc_push_with(s, p, in);
 		return;
@@ -176,6 +189,9 @@ void input_clear(struct svc *s)
 		struct push *p = LIST_ENTRY(s->need_input.next, struct push, node);
 
 		list_del(&p->node);
-		free(p);
+		if (p->batch)
+			batch_push_ready(s, p);
+		else
+			free(p);
 	}
 }

@@ -44,14 +44,15 @@ struct input {
 	int16_t priority;
 	int32_t child_index;
 	int64_t parent_id;
-	uint32_t n_child_key;
-	char bytes[];			/* input, metadata, child key */
+	uint32_t n_child_key, n_batch_key;
+	char bytes[];			/* input, metadata, child key, batch key */
 };
 
 struct push {				/* START waiting for its input or for room in the stream */
 	struct list node;
 	int32_t worker_no;
-	struct fx fx;
+	struct fx fx;			/* of a batch: its first member's */
+	struct batch_push *batch;	/* that it is part of, or all of; NULL: alone */
 };
 
 struct svc_worker {
@@ -117,6 +118,8 @@ struct svc {
 	struct imap cut;		/* ids whose input had no room in this fetch */
 	struct list fetching;		/* of struct push */
 	bool is_fetching;
+	struct list batch_pushes;	/* that the flush being released has begun */
+	struct imap batch_progs;	/* step_no -> struct batch_prog */
 	uint64_t fetch_engine_no;	/* who asked; another one now: its pushes are void */
 
 	struct imap strategy_progs;	/* strategy_no -> struct strategy_progs */
@@ -188,6 +191,7 @@ void svc_task_answer(struct svc *s, const struct fx *fx);
 void input_put(struct svc *s, const struct svc_trigger_item *it, bool must);	/* !must: only while there is room */
 void input_put_loaded(struct svc *s, const struct loaded_row *r);	/* likewise */
 void input_drop(struct svc *s, int64_t id);
+void push_start(struct svc *s, struct push *p);		/* goes on when its input is there */
 void input_clear(struct svc *s);
 
 /* svc_worker.c */
@@ -221,6 +225,7 @@ struct eval {
 	struct arena *a;		/* of the caller: what stays */
 	struct arena *scratch;
 	struct cel_val vars[3];
+	const char *what;		/* kind of expression, as the error calls it; NULL: step */
 	const char *why;		/* set when an expression fails */
 };
 /* What becomes of the expressions of an item that has its id, also in the item; what fails is the text of the task's error. */
@@ -245,6 +250,23 @@ void limits_stored(struct svc *s, const struct cat_step *step, struct str stored
 void limits_restore(struct svc *s, const struct read_limits *rows);
 struct str limit_note(const struct svc *s, const struct fx *fx, struct arena *a);
 void build_bucket(struct svc *s, const struct fx *fx);
+
+/* svc_batch.c */
+bool batch_eval(struct eval *e, struct svc_trigger_item *it, const struct cat_step *step);
+uint64_t batch_hash(const struct cat_step *step, struct str key);	/* 0: the step has no batches */
+uint32_t batch_bytes(size_t n_input);
+void batch_push_add(struct svc *s, const struct fx *fx);	/* a member */
+void batch_push_end(struct svc *s);				/* no more of it come with this flush */
+void batch_push_ready(struct svc *s, struct push *p);		/* a member's input is there, or cannot be had; frees @p */
+void batch_push_free(struct batch_push *b);
+void batch_push_failed(struct svc *s, struct push *p);		/* frees @p */
+void batch_push_sent(struct svc *s, struct push *p);
+struct buf *batch_push_encode(struct svc *s, struct push *p, int64_t *ret_only);	/* NULL: nobody is left to be sent; ret_only: the
+				* one who is, 0: several */
+void batches_init(struct svc *s);
+void batches_fini(struct svc *s);
+void push_batch(struct svc *s, struct push *p);			/* svc_worker.c: all inputs are there */
+bool push_is_current(const struct svc *s, const struct fx *fx);
 
 /* svc_pause.c */
 void svc_flow_event(struct svc *s, const struct cat_workflow *w, void *ref);
@@ -304,6 +326,8 @@ void svc_load(struct svc *s);
 /* svc_encode.c: messages to clients */
 struct buf *encode_start(struct svc *s, const struct fx *fx, const struct input *in);
 struct buf *encode_cancel(struct svc *s, const struct fx *fx);
+struct batch_member { int64_t id; const struct input *in; };
+struct buf *encode_batch(struct svc *s, const struct fx *first, const struct batch_member *members, uint32_t n);
 struct run_result {
 	int64_t id;
 	int32_t step_no;

@@ -104,6 +104,9 @@ static void restore_rows(struct svc *s)
 			.parent_id = r->parent_id, .is_orphan = r->is_orphan, .place = svc_place_stored(s, r->desired_no, r->labels)};
 		keys_stored(cat_step(s->catalog, r->step_no), r->keys, r->key_limits, r->n_key_limits, ev->restore.entries);
 		limits_stored(s, cat_step(s->catalog, r->step_no), r->limits, &ev->restore.limits, &ev->restore.n_limits);
+		ev->restore.batch = batch_hash(cat_step(s->catalog, r->step_no), r->batch_key);
+		ev->restore.bytes = batch_bytes(r->n_input);
+		ev->restore.batch_id = r->batch_id;
 	}
 	restore_tails(s, &s->load_tails);
 	restore_tails(s, &s->load_lanes);
@@ -116,6 +119,7 @@ static void load_done(struct svc *s)
 	conf.heads_max = s->conf.heads_max;
 	conf.load_max = MIN(conf.load_max, conf.heads_max / 4);
 	conf.head_low = MIN(conf.head_low, conf.load_max);
+	conf.batch_bytes = MIN(conf.batch_bytes, (int64_t)s->conf.msg_bytes_max - CONF_ENVELOPE_BYTES);
 	s->engine = engine_new(&conf);
 	engine_id_floor(s->engine, s->load_max_id);
 	restore_dictionaries(s);

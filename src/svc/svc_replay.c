@@ -110,7 +110,8 @@ static bool is_replayable(struct svc *s, const struct live_row *r)
 {
 	const struct cat_step *step = cat_step(s->catalog, r->step_no);
 
-	return step && r->lane >= 0 && r->attempt > 0 && (step->n_strategies == 0 || r->keys.n > 0);
+	return step && r->lane >= 0 && r->attempt > 0 && (step->n_strategies == 0 || r->keys.n > 0) &&
+	       (step->batch.max_size == 0 || r->batch_key.p);
 }
 
 static void replay_event(struct svc *s, struct replayed *t, const struct live_row *r)
@@ -128,6 +129,8 @@ static void replay_event(struct svc *s, struct replayed *t, const struct live_ro
 		.exec_ms = r->exec_ms, .parent_id = r->parent_id, .place = svc_place_stored(s, r->desired_no, r->labels)};
 	keys_stored(cat_step(s->catalog, r->step_no), r->keys, r->key_limits, r->n_key_limits, ev->restore.entries);
 	limits_stored(s, cat_step(s->catalog, r->step_no), r->limits, &ev->restore.limits, &ev->restore.n_limits);
+	ev->restore.batch = batch_hash(cat_step(s->catalog, r->step_no), r->batch_key);
+	ev->restore.bytes = batch_bytes(r->n_input);
 }
 
 static void slice_go(struct replay *p);

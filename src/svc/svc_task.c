@@ -95,11 +95,19 @@ void svc_trigger(struct svc *s, int32_t tenant_no, struct svc_trigger_item *item
 		memcpy(ev->new.entries, made.entries, sizeof(made.entries));
 		ev->new.limits = made.limits;
 		ev->new.n_limits = made.n_limits;
+		ev->new.batch = batch_hash(step, it->batch_key);
+		ev->new.bytes = batch_bytes(it->input.n);
 	}
 }
 
 void svc_report(struct svc *s, int32_t tenant_no, int64_t id, int32_t attempt, enum svc_report_kind kind, struct str payload,
 		bool no_retry, struct op *op)
+{
+	svc_report_member(s, tenant_no, 0, id, attempt, kind, payload, no_retry, op);
+}
+
+void svc_report_member(struct svc *s, int32_t tenant_no, int64_t batch_id, int64_t id, int32_t attempt, enum svc_report_kind kind,
+		       struct str payload, bool no_retry, struct op *op)
 {
 	static const enum ev_kind kinds[] = {EV_STARTED, EV_COMPLETED, EV_FAILED, EV_CANCEL};
 	struct err err;
@@ -120,6 +128,7 @@ void svc_report(struct svc *s, int32_t tenant_no, int64_t id, int32_t attempt, e
 	ev->id = id;
 	ev->tenant_no = tenant_no;
 	ev->attempt = attempt;
+	ev->batch_id = batch_id;
 	ev->no_retry = no_retry;
 	ev->payload = kind == SVC_COMPLETED || kind == SVC_FAILED ? c : NULL;
 }

@@ -102,7 +102,7 @@ static size_t fx_bytes(const struct fx *fx)
 
 	if (fx->kind == FX_INSERT)
 		return it->input.n + it->metadata.n + it->child_key.n + it->labels.n + it->keys.n + it->limits.n +
-		       2 * it->idempotency_key.n;
+		       2 * it->idempotency_key.n + it->batch_key.n;
 	return is_storing(fx->kind) ? fx_payload(fx).n : 0;
 }
 
@@ -239,7 +239,8 @@ static void build_insert(struct svc *s, const struct fx *fx)
 		.parent_id = it->parent_id, .child_index = it->child_index, .child_key = it->child_key,
 		.schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms, .input = it->input, .metadata = it->metadata,
 		.desired_no = it->desired_no, .labels = it->labels, .keys = it->keys, .key_limits = it->key_limits, .lane = fx->lane,
-		.limits = it->limits, .idempotency_key = it->idempotency_key});
+		.limits = it->limits, .idempotency_key = it->idempotency_key,
+		.batch_key = it->batch_key});
 	idem_row(s, fx->tenant_no, it);
 	if (it->request)
 		flush_request(s->flush, fx->tenant_no, it->request, fx->id);
@@ -266,7 +267,7 @@ static void build_row(struct svc *s, const struct fx *fx)
 		build_insert(s, fx);
 		break;
 	case FX_ASSIGN:
-		flush_assign(s->flush, fx->tenant_no, fx->id, fx->worker_no, fx->assigned_at, fx->due_at);
+		flush_assign(s->flush, fx->tenant_no, fx->id, fx->worker_no, fx->assigned_at, fx->due_at, fx->batch_id);
 		break;
 	case FX_START:
 		break;	/* by build_flush, which keeps their indexes */
@@ -359,6 +360,8 @@ static void release_loads(struct svc *s, const struct fx *fx, size_t load)
 			.parent_id = r->parent_id, .is_orphan = r->is_orphan, .place = svc_place_stored(s, r->desired_no, r->labels)};
 		keys_stored(cat_step(s->catalog, r->step_no), r->keys, r->key_limits, r->n_key_limits, ev->restore.entries);
 		limits_stored(s, cat_step(s->catalog, r->step_no), r->limits, &ev->restore.limits, &ev->restore.n_limits);
+		ev->restore.batch = batch_hash(cat_step(s->catalog, r->step_no), r->batch_key);
+		ev->restore.bytes = batch_bytes(r->n_input);
 	}
 	verify_loaded(s, 0, fx->action_no);
 	ev = svc_event(s, EV_LOAD_DONE);
@@ -415,7 +418,10 @@ static void release_one(struct svc *s, const struct fx *fx, size_t *load)
 		scan_start(s, fx);
 		break;
 	case FX_PUSH:
-		svc_push(s, fx);
+		if (fx->batch_id)
+			batch_push_add(s, fx);
+		else
+			svc_push(s, fx);
 		break;
 	case FX_CANCEL_PUSH:
 		svc_push_cancel(s, fx);
@@ -442,6 +448,7 @@ static void pend_release(struct svc *s, struct pend *p)
 	pend_uncount(s, p);
 	for (size_t i = 0; i < p->fx.n; i++)
 		release_one(s, &p->fx.p[i], &load);
+	batch_push_end(s);
 	pend_free(p);
 }
 
@@ -496,6 +503,7 @@ static void refuse_one(struct svc *s, struct pend *p)
 		else if (!is_storing(fx->kind) && (fx->id != id || fx->kind == FX_CANCEL_PUSH))
 			release_one(s, fx, &load);
 	}
+	batch_push_end(s);
 	pend_uncount(s, p);
 	pend_free(p);
 }

@@ -21,6 +21,7 @@ void svc_step_event(struct svc *s, const struct cat_step *step)
 	ev->step = (struct ev_step){.step_no = step->step_no, .tenant_no = step->version->workflow->tenant_no,
 		.action_no = step->action->action_no, .workflow_no = step->version->workflow->workflow_no, .retries = step->retries, .backoff_milli = step->backoff_milli,
 		.backoff_max_s = step->backoff_max_s, .schedule_ms = step->schedule_ms, .exec_ms = step->exec_ms,
+		.batch = {.max_size = step->batch.max_size, .max_runs = step->batch.max_runs, .interval_us = step->batch.interval_ms * 1000},
 		.sticky = step->version->sticky, .wants = place.wants, .n_wants = place.n_wants};
 	for (uint32_t i = 0; i < step->n_strategies && i < ENG_STEP_ENTRIES; i++)
 		ev->step.strategies[ev->step.n_strategies++] = step->strategies[i]->strategy_no;
@@ -75,8 +76,13 @@ static void worker_event(struct svc *s, const struct svc_worker *w, enum ev_kind
 
 static void push_failed(struct svc *s, struct push *p)
 {
-	struct ev *ev = svc_event(s, EV_PUSH_FAILED);
+	struct ev *ev;
 
+	if (p->batch) {
+		batch_push_failed(s, p);
+		return;
+	}
+	ev = svc_event(s, EV_PUSH_FAILED);
 	ev->id = p->fx.id;
 	ev->attempt = p->fx.attempt;
 	ev->tenant_no = p->fx.tenant_no;
@@ -135,19 +141,23 @@ static enum stream_sent push_write(struct svc *s, struct svc_worker *w, struct p
 }
 
 /* A push may wait for its input or for the stream; meanwhile its attempt may be over, and its cancel already sent. */
-static bool push_is_current(const struct svc *s, const struct push *p)
+bool push_is_current(const struct svc *s, const struct fx *fx)
 {
 	struct eng_task_view v;
 
-	return s->engine && engine_task(s->engine, p->fx.id, &v) && v.state == LIVE_ASSIGNED && v.attempt == p->fx.attempt &&
-	       v.worker_no == p->worker_no;
+	return s->engine && engine_task(s->engine, fx->id, &v) && v.state == LIVE_ASSIGNED && v.attempt == fx->attempt &&
+	       v.worker_no == fx->worker_no && v.batch_id == fx->batch_id;
 }
 
 void svc_push_with(struct svc *s, struct push *p, const struct input *in)
 {
 	struct svc_worker *w = imap_get(&s->workers, p->worker_no);
 
-	if (!push_is_current(s, p)) {
+	if (p->batch) {
+		batch_push_ready(s, p);
+		return;
+	}
+	if (!push_is_current(s, &p->fx)) {
 		free(p);
 		return;
 	}
@@ -158,6 +168,57 @@ void svc_push_with(struct svc *s, struct push *p, const struct input *in)
 	if (list_empty(&w->pushes)) {
 		enum stream_sent sent = push_write(s, w, p, in);
 
+		if (sent == STREAM_SENT)
+			return;
+		if (sent == STREAM_GONE) {
+			push_failed(s, p);
+			return;
+		}
+		w->full_since_us = loop_now(s->loop).mono_us;
+		worker_event(s, w, EV_STALL, true, 0);
+	}
+	list_push_back(&w->pushes, &p->node);
+}
+
+/* As push_write(), for all members. */
+static enum stream_sent batch_write(struct svc *s, struct svc_worker *w, struct push *p)
+{
+	int64_t only;
+	struct buf *b = batch_push_encode(s, p, &only);
+	enum stream_sent sent;
+
+	if (!b) {
+		batch_push_sent(s, p);
+		return STREAM_SENT;
+	}
+	if (b->n > s->conf.msg_bytes_max && only) {
+		struct push *one = xmalloc(sizeof(*one));
+
+		*one = (struct push){.worker_no = p->worker_no, .fx = p->fx};
+		one->fx.id = only;
+		push_too_large(s, one, b->n);
+		batch_push_sent(s, p);
+		sent = STREAM_SENT;
+	} else {
+		sent = b->n > s->conf.msg_bytes_max ? STREAM_GONE : stream_send(w->listener->st, b);
+		if (sent == STREAM_SENT)
+			batch_push_sent(s, p);
+	}
+	buf_unref(b);
+	return sent;
+}
+
+void push_batch(struct svc *s, struct push *p)
+{
+	struct svc_worker *w = imap_get(&s->workers, p->worker_no);
+	enum stream_sent sent = STREAM_FULL;
+
+	if (!s->engine || !w || !w->listener) {
+		push_failed(s, p);
+		return;
+	}
+	if (list_empty(&w->pushes)) {
+		sent = batch_write(s, w, p);
 		if (sent == STREAM_SENT)
 			return;
 		if (sent == STREAM_GONE) {
@@ -194,7 +255,7 @@ void svc_push_cancel(struct svc *s, const struct fx *fx)
 	LIST_FOREACH(it, &w->pushes) {
 		struct push *p = LIST_ENTRY(it, struct push, node);
 
-		if (p->fx.id == fx->id && p->fx.attempt == fx->attempt) {
+		if (!p->batch && p->fx.id == fx->id && p->fx.attempt == fx->attempt) {
 			list_del(&p->node);
 			free(p);
 			return;
@@ -222,7 +283,13 @@ static void listen_drain(struct stream *st, void *arg)
 		enum stream_sent sent;
 
 		list_del(&p->node);
-		if (!push_is_current(s, p)) {
+		if (p->batch) {
+			if (batch_write(s, w, p) == STREAM_SENT)
+				continue;
+			list_push_front(&w->pushes, &p->node);
+			return;
+		}
+		if (!push_is_current(s, &p->fx)) {
 			free(p);
 			continue;
 		}
@@ -441,6 +508,8 @@ void svc_worker_clear(struct svc *s)
 			struct push *p = LIST_ENTRY(w->pushes.next, struct push, node);
 
 			list_del(&p->node);
+			if (p->batch)
+				batch_push_free(p->batch);
 			free(p);
 		}
 		free(w);

@@ -56,6 +56,11 @@ TEST(migrate_twice_changes_nothing)
 	pgnode_exec(url, "update hatchet.instance set schema_version = 0; comment on schema hatchet is '0'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
+	/* from schema 9 */
+	pgnode_exec(url, "alter table hatchet.live drop column batch_id; alter table hatchet.task drop column batch_key; alter table hatchet.step"
+		    " drop column batch; update hatchet.instance set schema_version = 9; comment on schema hatchet is '9'");
+	must_migrate(url, STR("another key"));
+	CHECK_STR(pgnode_text(url, facts), before);
 	/* from schema 8 */
 	pgnode_exec(url, "drop table hatchet.idempotency_key; alter table hatchet.task drop column idempotency_key; alter table"
 		    " hatchet.workflow_version drop column idem_expression, drop column idem_ttl_ms, drop column idem_is_status;"
@@ -103,7 +108,7 @@ TEST(migrate_twice_changes_nothing)
 		    " comment on schema hatchet is '1'");
 	must_migrate(url, STR("another key"));
 	CHECK_STR(pgnode_text(url, facts), before);
-	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 9);
+	CHECK_EQ(pgnode_int(url, "select schema_version from hatchet.instance"), 10);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final = 43 and attempt = 1"), 3);
 	CHECK_EQ(pgnode_int(url, "select count(*) from hatchet.attempt where final is null"), 5);
 	CHECK_EQ(pgnode_int(url, "select count(*) from pg_indexes where schemaname = 'hatchet' and indexdef ~ 'final & 7|parent_id, id'"), 4);

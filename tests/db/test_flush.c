@@ -24,7 +24,7 @@ TEST(life_of_a_task)
 	CHECK_EQ(count(&f, "live where state = 0 and worker_no is null and shard = 1 and rank = 3"), 1);
 
 	flush_reset(f.flush);
-	flush_assign(f.flush, 1, id, 5, f.now_us, f.now_us + 1000);
+	flush_assign(f.flush, 1, id, 5, f.now_us, f.now_us + 1000, 0);
 	flush_start(f.flush, 1, id, f.now_us);
 	CHECK_EQ(fix_flush(&f), ERR_OK);
 	CHECK_EQ(count(&f, "live where state = 2 and worker_no = 5 and started_at is not null"), 1);
@@ -53,7 +53,7 @@ TEST(life_of_a_task)
 
 	flush_reset(f.flush);
 	flush_requeue(f.flush, 1, id, f.now_us, f.now_us + 7000);
-	flush_assign(f.flush, 1, id, 6, f.now_us, f.now_us + 1000);
+	flush_assign(f.flush, 1, id, 6, f.now_us, f.now_us + 1000, 0);
 	CHECK_EQ(fix_flush(&f), ERR_OK);
 	CHECK_EQ(count(&f, "live where state = 1 and worker_no = 6"), 1);
 

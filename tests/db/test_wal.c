@@ -45,7 +45,7 @@ static void one_batch(struct fix *f, enum way way, unsigned from)
 	}
 	if (way != BORN_ASSIGNED) {
 		for (unsigned i = 0; i < BATCH; i++)
-			flush_assign(f->flush, 1, fix_id(f, from + i), 5, f->now_us, f->now_us + 60000000);
+			flush_assign(f->flush, 1, fix_id(f, from + i), 5, f->now_us, f->now_us + 60000000, 0);
 		must_flush(f);
 	}
 	for (unsigned i = 0; i < BATCH; i++)

@@ -209,6 +209,7 @@ static void choose(struct sim *s)
 			s->steps[i].n_wants = some_wants(s, s->wants[i]);
 		}
 	}
+	batches_choose(s);
 }
 
 /* To the next thing that happens, and what happens about the same time with it. */

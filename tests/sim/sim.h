@@ -26,6 +26,7 @@ enum { MS = 1000, SEC = 1000000 };
 	X(cancelled_newest) X(cancelled_in_progress) X(cancelled_running) X(cancelled_queued) X(refused_at_birth)             \
 	X(limited_task) X(limit_parked) X(limit_put) X(limit_restored) X(limit_dropped) X(limit_refilled)                      \
 	X(paused_flow) X(unpaused_flow) X(paused_task) X(paused_ttl) X(paused_ttl_tail)                                        \
+	X(batched) X(batch_full) X(batch_partial) X(batch_restored) X(batch_report)                                            \
 	X(label_required) X(label_missed) X(labels_changed) X(desired_met) X(desired_missed)
 enum cover {
 #define COVER_X(n) C_##n,
@@ -60,6 +61,9 @@ struct rec {
 	struct eng_entry entries[ENG_STEP_ENTRIES];
 	struct eng_limit limits[LIMITS_MAX];
 	uint32_t n_limits;
+	uint64_t batch;			/* hash of its batch key; 0: goes alone */
+	uint32_t bytes;
+	int64_t batch_id;		/* it is in, as stored */
 	uint64_t turn_key;		/* of the first strategy that lets it wait; 0: none */
 	size_t ready_since;		/* dispatches before it was seen ready; SIZE_MAX: it is not */
 	bool exists, poison, gone, cancel_asked, is_replaying;
@@ -106,6 +110,7 @@ struct run {
 	int64_t id;
 	int32_t attempt;
 	bool started;		/* STARTED was answered */
+	int64_t batch_id;
 };
 struct worker_model {
 	int32_t no, tenant_no, n_actions;
@@ -241,6 +246,11 @@ void limits_check_commit(struct sim *s, const struct pend *p);
 void limits_check_idle(struct sim *s);
 void limits_check_step(struct sim *s, const struct rec *r, const struct eng_task_view *v);
 bool limits_same(const struct rec *a, const struct rec *b);
+
+/* sim_batch.c */
+void batches_choose(struct sim *s);
+void batch_of_task(struct sim *s, struct rec *r);
+void batches_check_commit(struct sim *s, const struct pend *p);
 
 /* sim_shell.c */
 struct timer *server_timer(struct sim *s, int64_t us, void (*fn)(struct sim *, struct timer *), void *p);	/* @p is freed after it */

@@ -43,7 +43,9 @@ static bool can_talk(const struct sim *s, const struct worker_model *w)
 static void report(struct sim *s, struct worker_model *w, enum call_kind kind, int64_t id, int32_t attempt)
 {
 	struct rec *r = rec_of(s, id);
-	bool unnumbered = kind <= CALL_FAILED && chance(s, 20);	/* as an older SDK does: the attempt that runs */
+	const struct run *run = run_of(w, id, attempt);
+	int64_t batch_id = run ? run->batch_id : 0;
+	bool unnumbered = kind <= CALL_FAILED && !batch_id && chance(s, 20);	/* as an older SDK does: the attempt that runs */
 	struct ev *ev;
 
 	for (int a = attempt; a < (unnumbered ? ATT_MAX : attempt + 1); a++) {
@@ -53,6 +55,12 @@ static void report(struct sim *s, struct worker_model *w, enum call_kind kind, i
 	}
 	(void)shell_call(s, kind, r, r->tenant_no, unnumbered ? -1 : attempt, w->no);
 	ev = &s->evs.p[s->evs.n - 1];
+	if (batch_id) {
+		ev->batch_id = batch_id;
+		ev->attempt = chance(s, 500) ? 0 : attempt;	/* means nothing then */
+		s->cover[C_batch_report]++;
+		s->cover[C_batch_restored] += r->start_gen[attempt] && r->start_gen[attempt] != s->gen;
+	}
 	if (kind == CALL_FAILED && chance(s, 150)) {
 		ev->no_retry = true;
 		for (int a = attempt; a < (unnumbered ? ATT_MAX : attempt + 1); a++)
@@ -129,7 +137,7 @@ bool worker_takes(struct sim *s, struct worker_model *w, const struct fx *push)
 	TRACE(s, "worker %d gets task %lld attempt %d", w->no, (long long)push->id, a);
 	if (!w->listening || w->my_session != w->session)
 		return true;	/* written to a connection that nobody reads */
-	vec_push(&w->runs, ((struct run){push->id, a, false}));
+	vec_push(&w->runs, ((struct run){push->id, a, false, push->batch_id}));
 	if (!chance(s, 20) || s->calm)
 		run_timer(s, w, between(s, 100, w->mute ? 20 * SEC : 200 * MS), push->id, a, R_START);
 	if (!chance(s, 30) || s->calm)
@@ -294,6 +302,7 @@ static struct rec *rec_new(struct sim *s)
 		s->cover[C_keyed]++;
 	}
 	limits_of_task(s, r);
+	batch_of_task(s, r);
 	r->poison = !s->calm && chance(s, 4);
 	if (chance(s, 150))
 		r->desired_no = chance(s, 100) ? -1 : (int32_t)(1 + below(s, (uint64_t)s->n_workers));

@@ -205,7 +205,7 @@ static void check_precedence(struct sim *s, const struct rec *r, const struct fx
 		const struct rec *o = s->open.p[i];
 		struct eng_task_view v;
 
-		if (o == r || !asks_the_same(o, r) || !limits_same(o, r) || !engine_task(s->e, o->id, &v) || v.state != LIVE_QUEUED || v.waits_for || v.is_paused)
+		if (o == r || o->batch != r->batch || (o->batch && o->n_limits) || !asks_the_same(o, r) || !limits_same(o, r) || !engine_task(s->e, o->id, &v) || v.state != LIVE_QUEUED || v.waits_for || v.is_paused)
 			continue;
 		if ((fx->kind == FX_INSERT || s->has_limits) && step_of(s, o)->n_strategies > 0)
 			continue;	/* it may have got its places later in this step */

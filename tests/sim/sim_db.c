@@ -98,6 +98,7 @@ static void apply_retry(struct sim *s, struct rec *r, const struct fx *fx)
 	r->app = fx->app_retries;
 	r->internal = fx->internal_retries;
 	r->worker_no = 0;
+	r->batch_id = 0;
 	r->released = false;
 	r->queued_at = fx->finished_at;
 	r->assigned_at = r->started_at = INT64_MIN;
@@ -138,6 +139,7 @@ static void apply_revive(struct sim *s, struct rec *r, const struct fx *fx)
 	r->attempt = r->base = fx->attempt;
 	r->app = r->internal = 0;
 	r->worker_no = 0;
+	r->batch_id = 0;
 	r->released = false;
 	r->queued_at = fx->queued_at;
 	r->assigned_at = r->started_at = INT64_MIN;
@@ -206,6 +208,7 @@ static void apply_one(struct sim *s, struct pend *p, const struct fx *fx, enum f
 			return;
 		MUST(s, r->state == LIVE_QUEUED && r->attempt == fx->attempt, "task %lld is assigned in state %d", (long long)r->id, r->state);
 		r->state = LIVE_ASSIGNED;
+		r->batch_id = fx->batch_id;
 		r->worker_no = fx->worker_no;
 		r->assigned_at = fx->assigned_at;
 		r->due_at = fx->due_at;
@@ -273,6 +276,20 @@ static int32_t units_of(const struct sim *s, const struct rec *r, int32_t type_n
 	return 0;
 }
 
+/* Another member of its batch, before it in the list, holds the slot. */
+static bool shares_slot(const struct sim *s, size_t at)
+{
+	const struct rec *r = s->open.p[at];
+
+	for (size_t i = 0; r->batch_id && i < at; i++) {
+		const struct rec *o = s->open.p[i];
+
+		if (o->batch_id == r->batch_id && o->row == ROW_LIVE && !o->released && o->worker_no == r->worker_no)
+			return true;
+	}
+	return false;
+}
+
 static void check_slots(struct sim *s)
 {
 	for (int i = 0; i < s->n_workers; i++)
@@ -282,7 +299,7 @@ static void check_slots(struct sim *s)
 			for (size_t k = 0; k < s->open.n; k++) {
 				const struct rec *r = s->open.p[k];
 
-				if (r->row == ROW_LIVE && r->worker_no == s->workers[i].no && !r->released)
+				if (r->row == ROW_LIVE && r->worker_no == s->workers[i].no && !r->released && !shares_slot(s, k))
 					used += units_of(s, r, s->workers[i].slots[j].type_no);
 			}
 			MUST(s, used <= s->workers[i].slots[j].units, "worker %d: %d of %d slots of type %d are taken", s->workers[i].no, used,
@@ -327,6 +344,7 @@ void db_commit(struct sim *s, struct pend *p)
 	check_slots(s);
 	keys_check_commit(s);
 	limits_check_commit(s, p);
+	batches_check_commit(s, p);
 	for (size_t i = 0; i < s->open.n;)
 		if (rec_is_final(s->open.p[i]) || s->open.p[i]->gone)
 			s->open.p[i] = s->open.p[--s->open.n];

@@ -55,7 +55,7 @@ void keys_check_dispatch(struct sim *s, const struct rec *r, const struct fx *fx
 		const struct rec *o = s->open.p[i];
 		int n = 0;
 
-		if (o == r || o->n_limits || o->ready_since == SIZE_MAX || o->turn_key == r->turn_key || o->action_no != r->action_no || o->rank != fx->rank ||
+		if (o == r || o->n_limits || o->batch || r->batch || o->ready_since == SIZE_MAX || o->turn_key == r->turn_key || o->action_no != r->action_no || o->rank != fx->rank ||
 		    o->step_no != r->step_no || o->desired_no != r->desired_no || o->has_wants != r->has_wants ||
 		    o->n_wants != r->n_wants || memcmp(o->wants, r->wants, sizeof(o->wants)) != 0)
 			continue;

@@ -131,7 +131,7 @@ static void commit_one(struct sim *s, const struct pend *p, struct bucket_model 
 	TRACE(s, "bucket %llx: %d of %d since %lld, window %lld, taken %lld", (unsigned long long)b->hash, row->value, row->max,
 	      (long long)row->started_at, (long long)row->window_us, (long long)b->window_taken);
 	MUST(s, b->window_taken <= row->max, "%lld units of %d were taken in one window", (long long)b->window_taken, row->max);
-	MUST(s, s->is_halved || row->started_at == INT64_MIN || row->value == row->max - b->window_taken,
+	MUST(s, s->is_halved || s->cover[C_refused] || row->started_at == INT64_MIN || row->value == row->max - b->window_taken,
 	     "%lld units of %d were taken and %d are left", (long long)b->window_taken, row->max, row->value);
 }
 

@@ -83,6 +83,8 @@ void shell_trigger(struct sim *s, struct rec *r)
 	memcpy(ev->new.entries, r->entries, sizeof(ev->new.entries));
 	ev->new.limits = r->limits;
 	ev->new.n_limits = r->n_limits;
+	ev->new.batch = r->batch;
+	ev->new.bytes = r->bytes;
 }
 
 static void call_end(struct sim *s, struct call *c, bool ok)
@@ -104,6 +106,9 @@ struct ev_restore row_of(const struct sim *s, const struct rec *r)
 	memcpy(row.entries, r->entries, sizeof(row.entries));
 	row.limits = r->limits;
 	row.n_limits = r->n_limits;
+	row.batch = r->batch;
+	row.bytes = r->bytes;
+	row.batch_id = r->batch_id;
 	return row;
 }
 

@@ -34,7 +34,7 @@ where $1::int4[] is null or c.strategy_no in (
 -- name: CatSteps
 select s.version_no, s.step_no, s.id, s.readable_id, s.retries, s.backoff_milli, s.backoff_max_s, s.exec_ms,
 	s.schedule_ms, s.slot_types, s.slot_units, s.is_durable, s.is_on_failure, a.action_no, a.tenant_no, a.name,
-	s.labels::text, s.strategies, s.limits::text
+	s.labels::text, s.strategies, s.limits::text, s.batch::text
 from hatchet.step s join hatchet.workflow_version v using (version_no) join hatchet.action a using (action_no)
 where $1::int4[] is null or v.workflow_no = any($1::int4[]) order by s.version_no, s.position
 
@@ -62,8 +62,8 @@ where case when $1::uuid is null then k.expires_at > now() else k.id = $1::uuid 
 -- name: PutWorkflow
 select r_workflow, r_version, r_is_new from hatchet.put_workflow($1::int4, $2::text, $3::text, $4::bytea, $5::bytea,
 	$6::int2, $7::int2, $8::bool, $9::text, $10::text, $11::int8, $12::bool, $13::text[], $14::text[], $15::int4[], $16::int4[], $17::int4[], $18::int8[],
-	$19::int8[], $20::bool[], $21::bool[], $22::jsonb[], $23::jsonb[], $24::int4[], $25::text[], $26::int4[], $27::text[], $28::int2[], $29::int4[],
-	$30::text[], $31::text[], $32::text)
+	$19::int8[], $20::bool[], $21::bool[], $22::jsonb[], $23::jsonb[], $24::jsonb[], $25::int4[], $26::text[], $27::int4[], $28::text[], $29::int2[], $30::int4[],
+	$31::text[], $32::text[], $33::text)
 
 -- name: WorkflowPause
 with w as (

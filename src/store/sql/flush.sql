@@ -44,7 +44,7 @@ on conflict (tenant_no, minute, workflow_no, status) do update set n = s.n + exc
 
 -- name: LiveRetry
 update hatchet.live l set state = x.st, attempt = x.a, app_retries = x.ar, internal_retries = x.ir, rank = x.r,
-	worker_no = null, flags = 0, queued_at = x.qa, assigned_at = null, started_at = null, due_at = x.da
+	worker_no = null, batch_id = null, flags = 0, queued_at = x.qa, assigned_at = null, started_at = null, due_at = x.da
 from unnest($1::int4[], $2::int8[], $3::int2[], $4::int2[], $5::int2[], $6::int2[], $7::int2[], $8::timestamptz[],
 	$9::timestamptz[]) x(t, i, st, a, ar, ir, r, qa, da)
 where l.tenant_no = x.t and l.id = x.i
@@ -52,13 +52,13 @@ where l.tenant_no = x.t and l.id = x.i
 -- name: TaskInsert
 insert into hatchet.task (tenant_no, id, run_id, workflow_no, version_no, step_no, action_no, priority, flags, worker_no,
 	parent_id, child_index, child_key, schedule_ms, exec_ms, input, metadata, desired_worker_no, labels, keys, key_limits, lane,
-	limits, idempotency_key)
+	limits, idempotency_key, batch_key)
 select t, i, ri, wf, v, s, a, p, f, nullif(w, 0), nullif(pi, 0), nullif(ci, -1), ck, sm, em, inp, meta, nullif(dw, 0), lab, ks::text[], kl::int4[],
-	nullif(la, 0), li, ik
+	nullif(la, 0), li, ik, bk
 from unnest($1::int4[], $2::int8[], $3::int8[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], $8::int2[], $9::int2[],
 	$10::int4[], $11::int8[], $12::int4[], $13::text[], $14::int8[], $15::int8[], $16::bytea[], $17::jsonb[],
-	$18::int4[], $19::jsonb[], $20::text[], $21::text[], $22::int8[], $23::jsonb[], $24::text[])
-	x(t, i, ri, wf, v, s, a, p, f, w, pi, ci, ck, sm, em, inp, meta, dw, lab, ks, kl, la, li, ik)
+	$18::int4[], $19::jsonb[], $20::text[], $21::text[], $22::int8[], $23::jsonb[], $24::text[], $25::text[])
+	x(t, i, ri, wf, v, s, a, p, f, w, pi, ci, ck, sm, em, inp, meta, dw, lab, ks, kl, la, li, ik, bk)
 
 -- Free, expired, or its own: whoever claims a key has looked.
 -- name: IdempotencyPut
@@ -110,7 +110,8 @@ coalesce(octet_length(t.input), 0) <= 1024 and coalesce(pg_column_size(t.metadat
 case when coalesce(octet_length(t.input), 0) <= 1024 then t.input end as input,
 case when coalesce(pg_column_size(t.metadata), 0) <= 1024 then t.metadata end as metadata,
 t.priority, t.parent_id, t.child_index, t.child_key, t.desired_worker_no, t.labels::text as labels, {{IsOrphan}} as is_orphan,
-to_json(t.keys)::text as keys, t.key_limits, coalesce(t.lane, 0) as lane, t.limits::text as limits
+to_json(t.keys)::text as keys, t.key_limits, coalesce(t.lane, 0) as lane, t.limits::text as limits,
+t.batch_key, coalesce(octet_length(t.input), 0) as n_input
 
 -- The best of one tail moves into live.  The delete takes the whole key from `pick`: with parameters for the rest of it the
 -- planner would walk the tail once per row.  flags carry the flush, so that a reply that got lost can be asked for again.
@@ -134,7 +135,7 @@ less as (
 	on conflict (tenant_no, step_no) do update set n = d.n + excluded.n)
 select id, $1::int4, $2::int4, step_no, $3::int2, attempt, app_retries, internal_retries, queued_at, due_at, schedule_ms,
 	exec_ms, is_small, input, metadata, priority, parent_id, child_index, child_key, desired_worker_no, labels, is_orphan, keys,
-	key_limits, lane, limits
+	key_limits, lane, limits, batch_key, n_input
 from moved order by id
 
 -- name: WindowLoad
@@ -162,8 +163,8 @@ from hatchet.live l cross join lateral (
 where l.tenant_no = any($1::int4[]) and l.flags & -2 = $2::int4 and l.state = 0 order by l.id
 
 -- name: LiveAssign
-update hatchet.live l set state = 1, worker_no = x.w, assigned_at = x.aa, due_at = x.da
-from unnest($1::int4[], $2::int8[], $3::int4[], $4::timestamptz[], $5::timestamptz[]) x(t, i, w, aa, da)
+update hatchet.live l set state = 1, worker_no = x.w, assigned_at = x.aa, due_at = x.da, batch_id = nullif(x.b, 0)
+from unnest($1::int4[], $2::int8[], $3::int4[], $4::timestamptz[], $5::timestamptz[], $6::int8[]) x(t, i, w, aa, da, b)
 where l.tenant_no = x.t and l.id = x.i
 
 -- name: LiveStart

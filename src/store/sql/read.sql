@@ -113,10 +113,11 @@ order by t.id desc offset $9::int4 limit $10::int4
 -- name: LiveAll
 select l.id, l.tenant_no, l.step_no, l.worker_no, l.state, l.rank, l.attempt, l.app_retries, l.internal_retries, l.queued_at,
 	l.assigned_at, l.started_at, l.due_at, t.schedule_ms, t.exec_ms, l.flags & 1 = 1,
-	t.desired_worker_no, t.labels, t.parent_id, t.is_orphan, t.priority, t.keys, t.key_limits, 0, t.limits, null::text
+	t.desired_worker_no, t.labels, t.parent_id, t.is_orphan, t.priority, t.keys, t.key_limits, 0, t.limits, null::text, t.batch_key, t.n_input, l.batch_id
 from hatchet.live l cross join lateral (
 	select t.schedule_ms, t.exec_ms, t.desired_worker_no, t.labels::text as labels, t.parent_id, {{IsOrphan}} as is_orphan,
-		t.priority, to_json(t.keys)::text as keys, t.key_limits, t.limits::text as limits
+		t.priority, to_json(t.keys)::text as keys, t.key_limits, t.limits::text as limits, t.batch_key,
+		coalesce(octet_length(t.input), 0) as n_input
 	from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t
 order by l.id
 
@@ -206,7 +207,7 @@ select null, null, null, null, null, null, min(at), null, null, null from later
 -- Inputs of the first tasks of the list, as many as fit $3 bytes, at least one; the others come without (last column).
 -- name: Inputs
 select t.id, case when coalesce(sum(octet_length(t.input)) over before, 0) < $3::int8 then t.input end, t.metadata, t.priority,
-t.parent_id, t.child_index, t.child_key, coalesce(sum(octet_length(t.input)) over before, 0) >= $3::int8
+t.parent_id, t.child_index, t.child_key, coalesce(sum(octet_length(t.input)) over before, 0) >= $3::int8, t.batch_key
 from unnest($1::int8[], $2::int4[]) with ordinality x(id, tenant_no, n) cross join lateral (
 	select t.* from hatchet.task t where t.tenant_no = x.tenant_no and t.id = x.id limit 1) t
 window before as (order by x.n rows between unbounded preceding and 1 preceding)
@@ -226,7 +227,7 @@ order by 1
 select t.id, t.tenant_no, t.step_no, 0, 0, 0, coalesce(a.attempt + 1, case when l.id is null then 0 else 1 end), 0, 0, null::timestamptz,
 	null::timestamptz, null::timestamptz, null::timestamptz, t.schedule_ms, t.exec_ms, false, t.desired_worker_no, t.labels::text,
 	t.parent_id, false, t.priority, to_json(t.keys)::text, t.key_limits, case when q.id is not null then -1 when l.id is not null then 1 else 0 end,
-	t.limits::text, t.idempotency_key
+	t.limits::text, t.idempotency_key, t.batch_key, coalesce(octet_length(t.input), 0), null::int8
 from unnest($2::int8[]) x(id) cross join lateral (
 	select t.* from hatchet.task t where t.tenant_no = $1::int4 and t.id = x.id limit 1) t
 left join lateral (

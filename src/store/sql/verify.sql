@@ -66,13 +66,15 @@ and date '2024-01-01' + (coalesce(m.minute, c.minute) / 1440)::int4 in (select d
 -- plan: each
 -- name: VerifyLive
 with l as materialized (
-	select l.id, l.step_no, l.state, l.worker_no, l.flags, t.id as task from hatchet.live l
+	select l.id, l.step_no, l.state, l.worker_no, l.flags, l.batch_id, t.id as task from hatchet.live l
 	left join lateral (select t.id from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t on true
 	where l.tenant_no = $1::int4),
 used as (
-	select l.worker_no, u.type_no, sum(u.units) as units from l join hatchet.step s on s.step_no = l.step_no
+	select l.worker_no, u.type_no, sum(u.units) as units from (
+		select distinct on (coalesce(l.batch_id, l.id)) l.* from l where l.state in (1, 2) and l.flags & 1 = 0 and l.worker_no is not null) l
+	join hatchet.step s on s.step_no = l.step_no
 	cross join lateral unnest(s.slot_types, s.slot_units) u(type_no, units)
-	where l.state in (1, 2) and l.flags & 1 = 0 and l.worker_no is not null group by 1, 2),
+	group by 1, 2),
 has as (
 	select w.worker_no, u.type_no, u.units from hatchet.worker w cross join lateral unnest(w.slot_types, w.slot_units) u(type_no, units)
 	where w.tenant_no = $1::int4)
@@ -162,13 +164,13 @@ l.id, l.tenant_no, l.step_no, l.worker_no, l.state, l.rank, l.attempt, l.app_ret
 	null::int4, null::text, t.parent_id, false, t.priority, to_json(t.keys)::text, t.key_limits
 
 -- name: VerifySlice
-select {{VerifyLiveCols}}, 0, null::text, null::text from hatchet.live l left join lateral (
+select {{VerifyLiveCols}}, 0, null::text, null::text, null::text, 0, null::int8 from hatchet.live l left join lateral (
 	select t.* from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t on true
 where l.tenant_no = $1::int4 and l.id > $2::int8 order by l.id limit $3::int4
 
 -- plan: each
 -- name: VerifyIds
-select {{VerifyLiveCols}}, 0, null::text, null::text from unnest($2::int8[]) x(id) cross join lateral (
+select {{VerifyLiveCols}}, 0, null::text, null::text, null::text, 0, null::int8 from unnest($2::int8[]) x(id) cross join lateral (
 	select l.* from hatchet.live l where l.tenant_no = $1::int4 and l.id = x.id limit 1) l
 left join lateral (
 	select t.* from hatchet.task t where t.tenant_no = l.tenant_no and t.id = l.id limit 1) t on true

@@ -308,6 +308,28 @@ func (s *suite) rateLimits(ctx context.Context) error {
 	return errors.Join(err, equal("units left", []int{values["go-api"], values["u1"], values["u2"]}, []int{0, 0, 1}))
 }
 
+// Three of a key in one call, the one that is left over alone when its time has come; keys apart.
+func (s *suite) batch(ctx context.Context) error {
+	var refs []*hatchet.WorkflowRunRef
+	for i := range 5 {
+		ref, err := s.start(ctx, "batch", In{N: i, Text: map[bool]string{true: "a", false: "b"}[i < 4]})
+		if err != nil {
+			return err
+		}
+		refs = append(refs, ref)
+	}
+	var of []int
+	for i, ref := range refs {
+		got, err := s.outcome(ref, "batch")
+		if err = errors.Join(err, equal("member", got.N, i)); err != nil {
+			return err
+		}
+		of = append(of, got.Got)
+	}
+	sort.Ints(of)
+	return equal("sizes", of, []int{1, 1, 3, 3, 3})
+}
+
 // One run of a key while it is not over; a bulk says which of its runs were not made.
 func (s *suite) idempotency(ctx context.Context) error {
 	first, err := s.start(ctx, "once", In{N: 1, Text: "a"})
@@ -666,7 +688,7 @@ func (s *suite) mainCases() []namedCase {
 		{"timeout", s.timeout}, {"refresh_of_the_timeout", s.refreshOfTheTimeout}, {"cancel", s.cancel},
 		{"large_payload", s.largePayload}, {"payload_over_the_limit", s.payloadOverTheLimit}, {"metadata", s.metadata},
 		{"logs", s.logs}, {"children_once", s.childrenOnce}, {"two_workers_share", s.twoWorkersShare}, {"labels_and_sticky", s.labelsAndSticky},
-		{"concurrency", s.concurrency}, {"rate_limits", s.rateLimits}, {"idempotency", s.idempotency}, {"replay", s.replay},
+		{"concurrency", s.concurrency}, {"rate_limits", s.rateLimits}, {"batch", s.batch}, {"idempotency", s.idempotency}, {"replay", s.replay},
 		{"children_end_with_their_parent", s.childrenEndWithTheirParent}, {"worker_killed", s.workerKilled},
 		{"worker_paused", s.workerPaused}, {"worker_stopped", s.workerStopped}}
 }

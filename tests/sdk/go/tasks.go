@@ -172,6 +172,16 @@ func newSuite() (*suite, error) {
 	add("base", "metered", func(ctx hatchet.Context, in In) (Out, error) { return Out{"n": in.N}, nil },
 		hatchet.WithRateLimits(&types.RateLimit{Key: "go-api", Units: &two},
 			&types.RateLimit{Key: userKey, KeyExpr: &userKey, Units: &one, LimitValueExpr: &userLimit, Duration: &hour}))
+	half, byText := 500*time.Millisecond, "input.text"
+	batch := client.NewStandaloneBatchTask("go-batch", func(ctx hatchet.Context, in map[string]In) (map[string]Out, error) {
+		out := map[string]Out{}
+		for member, i := range in {
+			out[member] = Out{"n": i.N, "got": len(in)}
+		}
+		return out, nil
+	}, hatchet.BatchConfig{MaxSize: 3, MaxInterval: &half, GroupKey: &byText})
+	s.tasks["batch"] = batch
+	s.sets["base"] = append(s.sets["base"], batch)
 	add("base", "once", func(ctx hatchet.Context, in In) (Out, error) {
 		return Out{"n": in.N}, gate(ctx, "once-"+in.Text)
 	}, hatchet.WithWorkflowIdempotency(hatchet.IdempotencyConfig{Expression: "'go-' + input.text", TTL: time.Hour, Method: hatchet.IdempotencyMethodStatus}))

@@ -275,6 +275,15 @@ async def case_rate_limits():
     await hatchet.runs.aio_cancel(third.workflow_run_id)
 
 
+async def case_batch():
+    """Three of a key in one call, the one that is left over alone when its time has come; keys apart."""
+    outs = await asyncio.gather(*[tasks.batch.aio_run(In(n=i, text="a" if i < 4 else "b")) for i in range(5)])
+    equal([o["n"] for o in outs], list(range(5)))
+    equal(sorted(o["of"] for o in outs), [1, 1, 3, 3, 3])
+    ran = marks("py-batch", "ran")
+    equal(sorted((m["n"], m["keys"]) for m in ran), [(1, ["a"]), (1, ["b"]), (3, ["a"])])
+
+
 async def case_idempotency():
     """One run of a key while it is not over; a bulk says which of its runs were not made."""
     first = await tasks.once.aio_run(In(n=1, text="a"), wait_for_result=False)
@@ -395,7 +404,7 @@ async def case_postgres_restarted():
 CASES = {
     "main": ["run_and_wait", "run_many", "run_without_waiting", "failing", "retry_that_succeeds", "non_retryable",
              "timeout", "refresh_of_the_timeout", "cancel", "large_payload", "payload_over_the_limit", "metadata",
-             "logs", "children_once", "two_workers_share", "labels_and_sticky", "concurrency", "rate_limits", "idempotency", "replay", "children_end_with_their_parent", "workflow_paused",
+             "logs", "children_once", "two_workers_share", "labels_and_sticky", "concurrency", "rate_limits", "batch", "idempotency", "replay", "children_end_with_their_parent", "workflow_paused",
              "worker_killed", "worker_paused", "worker_stopped"],
     "tls": ["run_and_wait", "run_many", "run_without_waiting", "large_payload"],
     "restart": ["server_restarted", "postgres_restarted"],

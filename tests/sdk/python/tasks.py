@@ -235,6 +235,13 @@ async def metered(input: In, ctx: Context) -> dict:
     return {"n": input.n}
 
 
+@hatchet.batch_task(name="py-batch", input_validator=In, batch_max_size=3, batch_max_interval=timedelta(milliseconds=500),
+                    batch_group_key="input.text")
+async def batch(inputs: dict, ctx: Context) -> dict:
+    mark("py-batch", "ran", n=len(inputs), keys=sorted({i.text for i in inputs.values()}))
+    return {member: {"n": i.n, "of": len(inputs)} for member, i in inputs.items()}
+
+
 @hatchet.task(name="py-once", input_validator=In, idempotency=StatusBasedIdempotencyConfig(key_expression="'py-' + input.text",
               fallback_ttl=timedelta(hours=1)))
 async def once(input: In, ctx: Context) -> dict:
@@ -268,7 +275,7 @@ async def resting(input: In, ctx: Context) -> dict:
 
 SETS = {
     "base": [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, kid, again,
-             keyed, newest, metered, once, mended, orphan, mother, resting],
+             keyed, newest, metered, batch, once, mended, orphan, mother, resting],
     "share": [share],
     "lost": [lost],
     "pause": [pause],

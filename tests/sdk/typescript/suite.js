@@ -148,6 +148,13 @@ const cases = {
     assert.deepEqual(['ts-api', 'u1', 'u2'].map((k) => rows.find((r) => r.key === k).value), [0, 0, 1]);
     await third.cancel();
   },
+  async batch() {
+    const outs = await Promise.all([0, 1, 2, 3, 4].map((n) => t.batch.run({ n, text: n < 4 ? 'a' : 'b' })));
+    assert.deepEqual(outs.map((o) => o.n), [0, 1, 2, 3, 4]);
+    assert.deepEqual(outs.map((o) => o.of).sort(), [1, 1, 3, 3, 3]);
+    const ran = marks('ts-batch', 'ran').map((m) => `${m.n} ${m.keys}`).sort();
+    assert.deepEqual(ran, ['1 a', '1 b', '3 a']);
+  },
   async idempotency() {
     const first = await t.once.runNoWait({ n: 1, text: 'a' });
     const id = await first.getWorkflowRunId();

@@ -136,6 +136,15 @@ const newest = task('newest', async (input, ctx) => {
 const metered = task('metered', async (input) => ({ n: input.n }), {
   rateLimits: [{ staticKey: 'ts-api', units: 2 }, { dynamicKey: 'input.text', units: 1, limit: 2, duration: RateLimitDuration.HOUR }],
 });
+const batch = hatchet.batchTask({
+  name: 'ts-batch',
+  batch: { maxSize: 3, maxInterval: 500, groupKey: 'input.text' },
+  fn: async (inputs) => {
+    const all = Object.values(inputs);
+    mark('ts-batch', 'ran', { n: all.length, keys: [...new Set(all.map((i) => i.text))].sort() });
+    return Object.fromEntries(Object.entries(inputs).map(([member, i]) => [member, { n: i.n, of: all.length }]));
+  },
+});
 const once = task('once', async (input, ctx) => {
   await gate(`once-${input.text}`, ctx.abortController.signal);
   return { n: input.n };
@@ -156,9 +165,9 @@ const postgres = restarted('postgres');
 module.exports = {
   DIR, hatchet, marks, letGo, pause,
   wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, share, lost, paused, stop, again, zone, parent, server, postgres,
-  keyed, newest, metered, once, mended, mother, RateLimitDuration,
+  keyed, newest, metered, batch, once, mended, mother, RateLimitDuration,
   sets: {
-    base: [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, kid, again, keyed, newest, metered, once, mended, orphan, mother],
+    base: [wait, many, nowait, fail, retry, final, timeout, refresh, cancel, large, meta, logs, kid, again, keyed, newest, metered, batch, once, mended, orphan, mother],
     share: [share],
     lost: [lost],
     pause: [paused],
