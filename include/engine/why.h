@@ -51,6 +51,10 @@ struct eng_why {
 	uint32_t n_holders, n_waiters, key_ahead;	/* waiters in memory */
 	uint32_t n_listed;
 	struct eng_why_holder holders[ENG_WHY_LIST];	/* those that hold longest */
+	/* the batch that it waits to go with */
+	bool is_batched;
+	int32_t batch_size, batch_max_size, batch_runs, batch_max_runs;	/* tasks that wait; batches of its key that run */
+	int64_t batch_due_at;		/* wall_us: it goes then at the latest */
 	/* workers that have the action */
 	uint32_t n_workers[NEAR_KINDS];
 	struct eng_why_worker workers[NEAR_KINDS][ENG_WHY_LIST];	/* the nearest first */

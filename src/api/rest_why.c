@@ -529,6 +529,27 @@ static struct step *not_waiting(struct req *r, const struct task_view *t)
 				     STR_FMT(time_text(r, t->live_started_at))));
 }
 
+/* It goes with others, who are not there yet, or while too many of its key run. */
+static void batch(struct why *y)
+{
+	const struct eng_why *w = &y->w;
+	struct arena *a = req_arena(y->r);
+
+	if (!w->is_batched)
+		return;
+	if (w->batch_runs >= w->batch_max_runs)
+		row_begin(y, "BATCH", arena_strf(a, "%d of %d batches of its key run.", w->batch_runs, w->batch_max_runs));
+	else
+		row_begin(y, "BATCH", arena_strf(a, "Its batch has %d of %d tasks; it goes at %.*s at the latest.", w->batch_size,
+						 w->batch_max_size, STR_FMT(time_text(y->r, w->batch_due_at))));
+	jw_kv_i64(y->jw, "waiting", w->batch_size);
+	jw_kv_i64(y->jw, "size", w->batch_max_size);
+	jw_kv_i64(y->jw, "running", w->batch_runs);
+	jw_kv_i64(y->jw, "limit", w->batch_max_runs);
+	json_time(y->jw, "until", w->batch_due_at);
+	row_end(y);
+}
+
 static struct step *why_reply(struct req *r)
 {
 	struct why *y = REQ_STATE(r, struct why);
@@ -547,6 +568,7 @@ static struct step *why_reply(struct req *r)
 	paused(y);
 	rate_limits(y);
 	concurrency(y);
+	batch(y);
 	is_next = !y->first.p;
 	workers(y, is_next);
 	queue(y);

@@ -4,6 +4,7 @@
  * interval is over, its first member stands in the queue for all of them, like any task: what decides who runs what knows nothing
  * of groups.  The worker it gets takes the batch: the first members, as many as fit.  Members with other wants or another desired
  * worker are other groups, so that none waits for what another asks for; the batches of a key are counted over all its groups. */
+#include "engine/why.h"
 #include "eng_int.h"
 
 #include <stdlib.h>
@@ -287,6 +288,26 @@ void batch_assign(struct engine *e, struct task *leader, struct worker *w)
 	}
 	g->is_forming = false;
 	decide(e, g);
+}
+
+const struct task *group_leader(const struct task *t)
+{
+	return t->group->leader;
+}
+
+bool group_why(const struct engine *e, const struct task *t, struct eng_why *ret)
+{
+	const struct group *g = t->group;
+
+	if (!g || g->leader)
+		return false;
+	ret->is_batched = true;
+	ret->batch_size = (int32_t)g->n;
+	ret->batch_max_size = g->key->step->def.batch.max_size;
+	ret->batch_runs = (int32_t)g->key->n_running;
+	ret->batch_max_runs = g->key->step->def.batch.max_runs;
+	ret->batch_due_at = e->now.wall_us + (over_at(g) - e->now.mono_us);
+	return true;
 }
 
 /* --- the end, and the check ------------------------------------------------------------------------------------------------ */

@@ -347,6 +347,9 @@ void batch_leave(struct engine *e, struct task *t);
 bool batch_hold(struct task *t);				/* false: the slot is taken by another member */
 bool batch_release(struct task *t);				/* false: another still holds it */
 int64_t batch_id(const struct task *t);
+struct eng_why;
+const struct task *group_leader(const struct task *t);		/* of its group; NULL: nobody is ready */
+bool group_why(const struct engine *e, const struct task *t, struct eng_why *ret);	/* false: its batch is about to go, or it has none */
 void batches_free(struct engine *e);
 bool batches_check(const struct engine *e, uint64_t *members, struct err *err) MUST_USE;
 

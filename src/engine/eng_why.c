@@ -189,8 +189,8 @@ static void of_task(const struct engine *e, const struct task *t, struct eng_why
 	} else if (t->waits && t->n_held < t->n_places) {
 		look_at_key(t->places[t->n_held].key, t->n_held, ret);
 		ret->key_ahead = waiters_before(t->places[t->n_held].key, t);
-	} else if (t->waits) {
-		ret->ahead = ready_before(t);
+	} else if (t->waits && !group_why(e, t, ret)) {
+		ret->ahead = ready_before(t->group ? group_leader(t) : t);
 	}
 	look_at_workers(&a, t->queue, ret);
 }

@@ -63,6 +63,12 @@ def pause(name, action):
     equal(S.rest("PATCH", f"/api/v1/workflows/{flow['metadata']['id']}", {"pause": {"action": action}})[0], 200)
 
 
+def why(run):
+    code, got, _ = S.rest("GET", f"/api/v1/stable/tasks/{run}/why")
+    equal(code, 200, got)
+    return got["rows"][0]
+
+
 def cancel(*runs):
     call("/v1.AdminService/CancelTasks", v1.CancelTasksRequest(external_ids=[b(r) for r in runs]), v1.CancelTasksResponse)
 
@@ -72,6 +78,9 @@ def case_a_full_batch():
     runs = [trigger(name, '{"n":%d}' % i) for i in range(2)]
     equal(batches(w), [])
     equal([status(r) for r in runs], ["QUEUED"] * 2)
+    row = why(runs[0])
+    equal([row[k] for k in ("reason", "waiting", "size", "running")], ["BATCH", 2, 3, 0])
+    has(row["text"], "2 of 3 tasks")
     runs.append(trigger(name, '{"n":2}'))
     batch, key, members = nth(w, 0)
     equal((key, members), ("default", {r: {"n": i} for i, r in enumerate(runs)}))
@@ -163,6 +172,7 @@ def case_batches_of_a_key_at_once():
     batch, _, members = nth(w, 0)
     completed(w, batch, runs[:1])
     equal(len(batches(w)), 1)
+    equal(why(runs[2])["text"], "1 of 1 batches of its key run.")
     failed(w, batch, runs[1:2])
     batch, _, members = nth(w, 1)
     equal(sorted(members), sorted(runs[2:]))
