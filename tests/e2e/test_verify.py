@@ -223,7 +223,7 @@ def case_planted_in_history():
                  "hatchet.stat_minute where status = 8 order by minute desc, workflow_no desc limit 1)") as got:
         found(got, "COUNT_MADE", "status 8", "2 are counted and 1 are there")
     for column, kind in (("n", "COUNT_ENDED"), ("run_us", "TIME_RUN")):
-        at = "where (minute, workflow_no, status) = (select minute, workflow_no, status from hatchet.stat_minute where status = 2 order by minute desc limit 1)"
+        at = "where (minute, workflow_no, status) = (select minute, workflow_no, status from hatchet.stat_minute where status = 2 order by minute desc, workflow_no desc limit 1)"
         with Planted(f"update hatchet.stat_minute set {column} = {column} + 5 {at}", f"update hatchet.stat_minute set {column} = {column} - 5 {at}") as got:
             found(got, kind, "status 2")
             equal(len(got["rows"]), 1)
