@@ -4,7 +4,7 @@
     client.py ADDRESS HISTORY NAME SEED RATE        (token in HATCHET_CLIENT_TOKEN; ends at SIGTERM)
 
 History:  sent N u...      one call for these inputs (single or bulk)
-          acked u=run...   its answer          refused N code
+          acked u=run...   its answer          refused N code          held u   its idempotency key is
           cancel run       sent                cancelled run   answered
           read run status"""
 import os
@@ -22,7 +22,7 @@ STATUS = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED")
 # long: its worker takes its time to say STARTED; slow: always over its timeout; late: only at first, and then it reports all the same
 KINDS = (("plain", 60), ("keyed", 8), ("metered", 6), ("long", 4), ("retry", 12), ("fail", 4), ("slow", 1), ("late", 1), ("backoff", 4))
 WORKFLOW = {"plain": "crash-plain", "long": "crash-plain", "retry": "crash-plain", "fail": "crash-plain", "slow": "crash-slow", "late": "crash-slow",
-            "backoff": "crash-backoff", "keyed": "crash-keyed", "metered": "crash-metered"}
+            "backoff": "crash-backoff", "keyed": "crash-keyed", "metered": "crash-metered", "once": "crash-once"}
 
 
 class Client:
@@ -38,20 +38,20 @@ class Client:
         self.stop = threading.Event()
         self.recent = []
 
-    def item(self, rnd):
+    def item(self, rnd, kind=None):
         with self.lock:
             self.count += 1
             number = self.count
-        kind = rnd.choices([k for k, _ in KINDS], [w for _, w in KINDS])[0]
+        kind = kind or rnd.choices([k for k, _ in KINDS], [w for _, w in KINDS])[0]
         u = f"{self.name}-{number}-{kind}"
-        fails = {"retry": rnd.randint(1, 2), "fail": 99, "backoff": 1}.get(kind, 0)
+        fails = {"retry": rnd.randint(1, 2), "once": rnd.choice((0, 0, 1)), "fail": 99, "backoff": 1}.get(kind, 0)
         ms = {"slow": 30000, "late": 2000, "long": rnd.randint(200, 1000)}.get(kind) or rnd.randint(0, 50)
         body = '{"u":"%s","key":"k%d","ms":%d,"fails":%d,"late":%d,"wait":%d}' % (
             u, rnd.randrange(12), ms, fails, kind == "late" and rnd.randint(3300, 4900), kind == "long" and rnd.randint(0, 3500))
         return u, v1.TriggerWorkflowRequest(name=WORKFLOW[kind].encode(), input=body.encode(), priority=rnd.randint(1, 3))
 
-    def trigger(self, rnd, n):
-        items = [self.item(rnd) for _ in range(n)]
+    def trigger(self, rnd, n, kind=None):
+        items = [self.item(rnd, kind) for _ in range(n)]
         us = [u for u, _ in items]
         self.h.put("sent", " ".join(us))
         try:
@@ -61,6 +61,9 @@ class Client:
                 got = self.wire.call("/WorkflowService/BulkTriggerWorkflow", wf.BulkTriggerWorkflowRequest(workflows=[m for _, m in items]),
                                      wf.BulkTriggerWorkflowResponse).workflow_run_ids
         except Refused as e:
+            if kind == "once" and e.code == "ALREADY_EXISTS":
+                self.h.put("held", us[0])
+                return True
             self.h.put("refused", us[0], n, e.code, repr(e.text))
             return False
         self.h.put("acked", " ".join(f"{u}={r.decode()}" for u, r in zip(us, got)))
@@ -84,6 +87,12 @@ class Client:
         rnd = random.Random(f"{self.seed}-{self.name}-burst")
         while not self.stop.wait(rnd.uniform(1, 9)):
             self.trigger(rnd, rnd.randint(50, 300))
+
+    def once(self):
+        """Runs with idempotency keys, mostly held: a handful of keys for all clients."""
+        rnd = random.Random(f"{self.seed}-{self.name}-once")
+        while not self.stop.wait(rnd.uniform(0, 0.1)):
+            self.trigger(rnd, 1, "once")
 
     def cancels(self):
         rnd = random.Random(f"{self.seed}-{self.name}-cancel")
@@ -117,7 +126,7 @@ class Client:
 
     def run(self):
         signal.signal(signal.SIGTERM, lambda *a: self.stop.set())
-        jobs = [(self.loop, 0.25, 1, "s1"), (self.loop, 0.25, 1, "s2"), (self.loop, 0.5, 20, "bulk"), (self.bursts,), (self.cancels,), (self.reads,)]
+        jobs = [(self.loop, 0.25, 1, "s1"), (self.loop, 0.25, 1, "s2"), (self.loop, 0.5, 20, "bulk"), (self.bursts,), (self.once,), (self.cancels,), (self.reads,)]
         threads = [threading.Thread(target=j[0], args=j[1:], daemon=True) for j in jobs]
         for t in threads:
             t.start()

@@ -71,6 +71,9 @@ INVARIANTS = {
     "no key has more than its limit": """
         select t.keys[1], count(*) from hatchet.live l join hatchet.task t on t.tenant_no = l.tenant_no and t.id = l.id
         where l.state in (1, 2) and t.keys is not null group by t.step_no, t.keys having count(*) > 2""",
+    "no idempotency key has two unfinished runs": """
+        select t.idempotency_key, count(*) from (select tenant_no, id from hatchet.live union all select tenant_no, id from hatchet.queue_item) u
+        join hatchet.task t using (tenant_no, id) where t.idempotency_key is not null group by 1 having count(*) > 1""",
     "the depths of the tails add up": """
         select step_no, x.n, d.n from (select t.tenant_no, t.step_no, count(*) n from hatchet.queue_item q join hatchet.task t
             on t.tenant_no = q.tenant_no and t.id = q.id group by 1, 2) x
@@ -81,6 +84,13 @@ INVARIANTS = {
 }
 AT_REST = {
     "nothing is unfinished": "select id from hatchet.live union all select id from hatchet.queue_item",
+    "a run with an idempotency key began when the one before had ended": """
+        select t.id, n.id from hatchet.task t
+        cross join lateral (select n.id from hatchet.task n where n.tenant_no = t.tenant_no and n.idempotency_key = t.idempotency_key
+            and n.id > t.id order by n.id limit 1) n
+        cross join lateral (select max(a.finished_at) at from hatchet.attempt a where a.tenant_no = t.tenant_no and a.task_id = t.id) a
+        where a.at > timestamptz '2024-01-01 00:00:00+00' + ((n.id >> 22) + 1) * interval '1 millisecond'""",
+    "no key is held by nobody": "select key, run_id from hatchet.idempotency_key",
     "no input is there twice": """
         select convert_from(input, 'UTF8')::json->>'u', count(*) from hatchet.task group by 1 having count(*) > 1""",
     "the minutes add up": """
@@ -390,6 +400,8 @@ class Loop:
         self.sql({**INVARIANTS, **AT_REST})
         self.check(f"the audit finds nothing, nor did it {self.audits} times under way", self.server.audit())
         metered = self.pg.sql(METERED)
+        keyed = self.pg.sql("select count(*) from hatchet.task where idempotency_key is not null")[0][0]
+        self.check(f"runs with idempotency keys were made: {keyed}", [] if int(keyed) > 3 else [keyed])
         told = self.pg.sql("select count(*) from hatchet.note where kind = 6")[0][0]
         self.check(f"no window gave more than its limit: {len(metered)} starts, told to wait {told} times", windows_given_too_much(metered))
         counts = {s: sum(f["status"] == s for f in final.values()) for s in history.FINAL}

@@ -19,7 +19,7 @@ import os
 
 SILENT = 30.0
 CONFIRM = 5.0
-LIMIT = {"plain": 120, "long": 120, "retry": 120, "fail": 120, "backoff": 120, "keyed": 120, "metered": 120, "slow": 3, "late": 3}
+LIMIT = {"plain": 120, "long": 120, "retry": 120, "fail": 120, "backoff": 120, "keyed": 120, "metered": 120, "once": 120, "slow": 3, "late": 3}
 EPS = 0.005  # an engine timer may be this early against our clock
 READ_LAG = 3.0  # what was written to a stream may be read this late on a busy machine
 MAY_REFUSE = {"UNAVAILABLE", "RESOURCE_EXHAUSTED"}
@@ -136,6 +136,9 @@ class History:
     def on_refused(self, p, t, w):
         at = 1 if p.role == "worker" else 2
         self.refusal(p, t, w[0] if at == 1 else "trigger", w[at], " ".join(w[at + 1:]))
+
+    def on_held(self, p, t, w):
+        self.refusals["trigger held"] += 1
 
     def on_cancel(self, p, t, w):
         self.cancels.setdefault(w[0], t)

@@ -29,9 +29,9 @@ KEY_LIMIT = 2       # runs under one key at once
 WINDOW_LIMIT = 1    # starts under one key in a window of one second
 
 
-def step(name, **more):
+def step(name, idempotency=None, **more):
     action = f"{name}:run".encode()
-    return v1.CreateWorkflowVersionRequest(name=name.encode(), tasks=[v1.CreateTaskOpts(
+    return v1.CreateWorkflowVersionRequest(name=name.encode(), idempotency=idempotency, tasks=[v1.CreateTaskOpts(
         readable_id=b"run", action=action, inputs=b"{}", schedule_timeout=b"30m", **more)])
 
 
@@ -40,6 +40,8 @@ WORKFLOWS = [step("crash-plain", retries=3, timeout=b"120s"), step("crash-slow",
                  expression=b"input.key", max_runs=KEY_LIMIT, limit_strategy=v1.GROUP_ROUND_ROBIN)]),
              step("crash-metered", retries=3, timeout=b"120s", rate_limits=[v1.CreateTaskRateLimit(
                  key=b"input.key", key_expr=b"input.key", units=1, limit_values_expr=b"%d" % WINDOW_LIMIT, duration=0)]),
+             step("crash-once", retries=3, timeout=b"120s", idempotency=v1.IdempotencyConfig(
+                 expression=b"input.key", ttl_ms=86400000, method=v1.STATUS)),
              step("crash-backoff", retries=2, timeout=b"120s", backoff_factor=2.0, backoff_max_seconds=2)]
 
 
