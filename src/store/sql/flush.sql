@@ -66,10 +66,12 @@ insert into hatchet.idempotency_key as k (tenant_no, key, run_id, is_status, exp
 select * from unnest($1::int4[], $2::text[], $3::int8[], $4::bool[], $5::timestamptz[])
 on conflict (tenant_no, key) do update set run_id = excluded.run_id, is_status = excluded.is_status, expires_at = excluded.expires_at
 
--- Only the holder gives a key back.
+-- Only the holder gives a key back.  Looked up run by run: the index of held keys is empty at many a moment, and a planner that has seen
+-- it so would walk it whole for each run.
 -- name: IdempotencyRelease
-delete from hatchet.idempotency_key k using unnest($1::int4[], $2::int8[]) x(t, r)
-where k.tenant_no = x.t and k.run_id = x.r and k.is_status
+delete from hatchet.idempotency_key k using unnest($1::int4[], $2::int8[]) x(t, r) cross join lateral (
+	select i.key from hatchet.idempotency_key i where i.tenant_no = x.t and i.run_id = x.r and i.is_status limit 1) i
+where k.tenant_no = x.t and k.key = i.key
 
 -- name: RateLimitPut
 insert into hatchet.rate_limit as r (tenant_no, hash, key, limit_value, value, window_start, window_s, is_dynamic)
