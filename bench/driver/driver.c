@@ -31,7 +31,9 @@ struct worker {
 static struct {
 	const char *host, *port, *token, *name, *action;
 	long workers, slots, conns, tasks, batch, in_bytes, out_bytes, window, calls, idle_s, delay_s, keys, entries, limit;
-	bool is_metered;
+	long batched;
+	const char *idempotent;
+	bool is_metered, retries, priorities;
 	double rate;
 	bool no_wait, no_worker;
 } opt = {.host = "127.0.0.1", .port = "7077", .name = "bench", .workers = 4, .slots = 500, .conns = 4, .tasks = 10000, .batch = 100,
@@ -103,11 +105,20 @@ static void completed(void *arg, int status, struct str msg)
 	free(r);
 }
 
+static void first_failed(void *arg, int status, struct str msg)
+{
+	if (status)
+		failed("FAILED", status, msg);
+	free(arg);
+}
+
 static void started(void *arg, int status, struct str msg)
 {
 	if (status)
 		failed("STARTED", status, msg);
-	if (arg)
+	if (arg && opt.retries && ((struct report *)arg)->retry == 0)
+		send_event(arg, HW__STEP_ACTION_EVENT_TYPE__STEP_EVENT_TYPE_FAILED, first_failed);
+	else if (arg)
 		send_event(arg, HW__STEP_ACTION_EVENT_TYPE__STEP_EVENT_TYPE_COMPLETED, completed);
 }
 
@@ -116,6 +127,104 @@ static void started_unwatched(void *arg, int status, struct str msg)
 	if (status)
 		failed("STARTED", status, msg);
 }
+
+/* --- batches --------------------------------------------------------------------------------------------------------------- */
+
+struct member {
+	long n;
+	char run_id[40];
+};
+
+struct batch {
+	struct worker *w;
+	char id[40];
+	size_t n;
+	struct member members[];
+};
+
+static void send_batch(struct batch *b, Hw__StepActionEventType type, rpc_done_fn *done)
+{
+	Hw__BatchActionEvent m = HW__BATCH_ACTION_EVENT__INIT;
+	Hw__Timestamp at = HW__TIMESTAMP__INIT;
+	Hw__BatchActionEventItem *items = ARENA_ARRAY(run.a, Hw__BatchActionEventItem, b->n);
+
+	at.seconds = (int64_t)time(NULL);
+	m.worker_id = pb_set(str_c(b->w->id));
+	m.action_id = pb_set(str_c(opt.action));
+	PB_OPT(&m, batch_id, HW__BATCH_ACTION_EVENT__HAS_BATCH_ID_BATCH_ID, pb_set(str_c(b->id)));
+	m.event_timestamp = &at;
+	m.event_type = type;
+	m.items = ARENA_ARRAY(run.a, Hw__BatchActionEventItem *, b->n);
+	m.n_items = b->n;
+	for (size_t i = 0; i < b->n; i++) {
+		hw__batch_action_event_item__init(&items[i]);
+		items[i].task_run_external_id = pb_set(str_c(b->members[i].run_id));
+		if (type == HW__STEP_ACTION_EVENT_TYPE__STEP_EVENT_TYPE_COMPLETED)
+			items[i].event_payload = pb_set(str_c(run.output));
+		m.items[i] = &items[i];
+	}
+	rpc_unary(b->w->conn, "/Dispatcher/SendBatchActionEvent", pb_pack(run.a, PB_MSG(&m)), done, b);
+	arena_reset(run.a);
+}
+
+static void batch_completed(void *arg, int status, struct str msg)
+{
+	struct batch *b = arg;
+
+	if (status)
+		failed("COMPLETED of a batch", status, msg);
+	run.progress_at = rpc_now_us();
+	for (size_t i = 0; i < b->n; i++)
+		run.tasks[b->members[i].n].done = run.progress_at;
+	run.done += (long)b->n;
+	free(b);
+}
+
+static void batch_started(void *arg, int status, struct str msg)
+{
+	if (status)
+		failed("STARTED of a batch", status, msg);
+	send_batch(arg, HW__STEP_ACTION_EVENT_TYPE__STEP_EVENT_TYPE_COMPLETED, batch_completed);
+}
+
+/* Members stand in the payload as "RUN-ID":{"payload":{"input":{"n":N ... */
+static void on_batch(struct worker *w, const Hw__AssignedAction *m)
+{
+	static const char between[] = "\":{\"payload\":{\"input\":{\"n\":";
+	const char *p = (const char *)m->action_payload.data, *end = p + m->action_payload.len, *at;
+	size_t n = (size_t)m->batch_start_payload->expected_size;
+	struct batch *b = calloc(1, sizeof(*b) + n * sizeof(b->members[0]));
+
+	b->w = w;
+	(void)snprintf(b->id, sizeof(b->id), "%.*s", (int)m->batch_id.len, (const char *)m->batch_id.data);
+	while ((at = memmem(p, (size_t)(end - p), between, sizeof(between) - 1))) {
+		struct member *x = &b->members[b->n++];
+
+		p = at + sizeof(between) - 1;
+		x->n = atol(p);
+		if (b->n > n || x->n < 0 || x->n >= opt.tasks || run.tasks[x->n].started)
+			failed("member of a batch", (int)x->n, STR("started twice or never sent"));
+		(void)snprintf(x->run_id, sizeof(x->run_id), "%.36s", at - 36);
+		run.tasks[x->n].started = run.progress_at = rpc_now_us();
+		run.started++;
+	}
+	if (b->n != n)
+		failed("batch", (int)b->n, STR("not as many members as it says"));
+	send_batch(b, HW__STEP_ACTION_EVENT_TYPE__STEP_EVENT_TYPE_STARTED, batch_started);
+}
+
+static void put_batch(V1__CreateTaskOpts *task)
+{
+	static V1__TaskBatchConfig batch;
+
+	v1__task_batch_config__init(&batch);
+	batch.batch_max_size = (int32_t)opt.batched;
+	PB_OPT(&batch, batch_max_interval_ms, V1__TASK_BATCH_CONFIG__HAS_BATCH_MAX_INTERVAL_MS_BATCH_MAX_INTERVAL_MS, 20);
+	PB_OPT(&batch, batch_group_max_runs, V1__TASK_BATCH_CONFIG__HAS_BATCH_GROUP_MAX_RUNS_BATCH_GROUP_MAX_RUNS, 10000);
+	task->batch = opt.batched ? &batch : NULL;
+}
+
+/* --- starts ---------------------------------------------------------------------------------------------------------------- */
 
 static void on_action(void *arg, struct str msg)
 {
@@ -129,6 +238,11 @@ static void on_action(void *arg, struct str msg)
 
 	if (!m)
 		failed("action", 0, str_c(err.msg));
+	if (m->action_type == HW__ACTION_TYPE__START_BATCH && opt.batched) {
+		on_batch(w, m);
+		arena_free(a);
+		return;
+	}
 	if (m->action_type != HW__ACTION_TYPE__START_STEP_RUN)
 		failed("action", (int)m->action_type, STR("only starts are expected"));
 	r = calloc(1, sizeof(*r));
@@ -138,10 +252,10 @@ static void on_action(void *arg, struct str msg)
 	r->retry = m->retry_count;
 	(void)snprintf(r->run_id, sizeof(r->run_id), "%.*s", (int)m->task_run_external_id.len, (const char *)m->task_run_external_id.data);
 	arena_free(a);
-	if (r->n < 0 || r->n >= opt.tasks || run.tasks[r->n].started)
+	if (r->n < 0 || r->n >= opt.tasks || (run.tasks[r->n].started && r->retry == 0))
 		failed("action", (int)r->n, STR("started twice or never sent"));
+	run.started += !run.tasks[r->n].started;
 	run.tasks[r->n].started = run.progress_at = now;
-	run.started++;
 	if (opt.no_wait) {
 		send_event(r, HW__STEP_ACTION_EVENT_TYPE__STEP_EVENT_TYPE_STARTED, started_unwatched);
 		started(r, 0, STR(""));
@@ -270,6 +384,21 @@ static void put_limits(V1__CreateTaskOpts *task)
 	task->n_rate_limits = opt.is_metered ? 1 : 0;
 }
 
+/* Keys that no other run has: looking, taking and giving back is what is measured. */
+static void put_idempotency(V1__CreateWorkflowVersionRequest *m)
+{
+	static V1__IdempotencyConfig how;
+
+	v1__idempotency_config__init(&how);
+	how.expression = pb_set(arena_strf(run.a, "'%s-' + string(input.n)", opt.name));
+	how.ttl_ms = 3600000;
+	if (!opt.idempotent)
+		return;
+	PB_OPT(&how, method, V1__IDEMPOTENCY_CONFIG__HAS_METHOD_METHOD,
+	       strcmp(opt.idempotent, "status") == 0 ? V1__IDEMPOTENCY_METHOD__STATUS : V1__IDEMPOTENCY_METHOD__TTL);
+	m->idempotency = &how;
+}
+
 static void put_workflow(void)
 {
 	V1__CreateWorkflowVersionRequest m = V1__CREATE_WORKFLOW_VERSION_REQUEST__INIT;
@@ -281,6 +410,9 @@ static void put_workflow(void)
 	PB_OPT(&task, schedule_timeout, V1__CREATE_TASK_OPTS__HAS_SCHEDULE_TIMEOUT_SCHEDULE_TIMEOUT, pb_set(STR("24h")));
 	put_rules(&task);
 	put_limits(&task);
+	put_batch(&task);
+	put_idempotency(&m);
+	task.retries = opt.retries ? 1 : 0;
 	m.n_tasks = 1;
 	m.tasks = &tasks;
 	rpc_unary(run.clients[0], "/v1.AdminService/PutWorkflow", pb_pack(run.a, PB_MSG(&m)), defined, NULL);
@@ -334,6 +466,8 @@ static void trigger(long n, int64_t planned)
 		v1__trigger_workflow_request__init(&items[i]);
 		items[i].name = pb_set(str_c(opt.name));
 		items[i].input = input_of(t->from + i);
+		if (opt.priorities)
+			PB_OPT(&items[i], priority, V1__TRIGGER_WORKFLOW_REQUEST__HAS_PRIORITY_PRIORITY, (int32_t)(1 + (t->from + i) % 3));
 		list[i] = &items[i];
 		run.tasks[t->from + i].sent = now;
 		run.tasks[t->from + i].planned = planned ? planned : now;
@@ -466,6 +600,10 @@ static const char help[] =
 	"  --keys N --limit N           concurrency: keys, and tasks of a key that may run at once; default none and 10\n"
 	"  --entries 1|2                2: a second entry that counts all tasks together\n"
 	"  --metered                    rate limits in place of concurrency, one for each key\n"
+	"  --batched N                  a batch task of up to N\n"
+	"  --idempotent ttl|status      a key for each task\n"
+	"  --retries                    each task fails once\n"
+	"  --priorities                 1, 2 and 3 in turn\n"
 	"  --idle S                     no load: workers connected and beating for S seconds\n";
 
 static void options(int argc, char **argv)
@@ -475,6 +613,7 @@ static void options(int argc, char **argv)
 		{"workers", 1, NULL, 'W'}, {"slots", 1, NULL, 's'}, {"no-wait", 0, NULL, 'N'}, {"no-worker", 0, NULL, 'X'},
 		{"delay", 1, NULL, 'd'}, {"input-bytes", 1, NULL, 'i'}, {"output-bytes", 1, NULL, 'o'}, {"idle", 1, NULL, 'I'},
 		{"keys", 1, NULL, 'K'}, {"limit", 1, NULL, 'L'}, {"entries", 1, NULL, 'E'}, {"metered", 0, NULL, 'M'},
+		{"batched", 1, NULL, 'B'}, {"idempotent", 1, NULL, 'D'}, {"retries", 0, NULL, 'R'}, {"priorities", 0, NULL, 'P'},
 		{"help", 0, NULL, '?'}, {NULL, 0, NULL, 0}};
 	int o;
 
@@ -501,6 +640,10 @@ static void options(int argc, char **argv)
 		case 'L': opt.limit = atol(optarg); break;
 		case 'E': opt.entries = MIN(MAX(atol(optarg), 1), 2); break;
 		case 'M': opt.is_metered = true; break;
+		case 'B': opt.batched = atol(optarg); break;
+		case 'D': opt.idempotent = optarg; break;
+		case 'R': opt.retries = true; break;
+		case 'P': opt.priorities = true; break;
 		case 'I': opt.idle_s = atol(optarg); break;
 		default: (void)fputs(help, stderr); exit(2);
 		}
